@@ -1,0 +1,3 @@
+"""Valence: language models that know good from bad."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,148 @@
+"""Bands and control tokens. Nothing else in Valence names, adds, inserts or bans them.
+
+A control scheme says which token stands for which range of rewards. It is saved beside
+every checkpoint that was trained with it, so that sampling and serving read it and never
+guess. Ids are always derived from the tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from valence.errors import BoundError, ControlError
+
+Rewards = npt.NDArray[np.float32]
+Bands = npt.NDArray[np.int8]
+
+NO_BAND = -1
+"""The band of a segment that gets no control token."""
+
+
+class Vocabulary(Protocol):
+    """The little of a tokenizer that control tokens need."""
+
+    def get_vocab(self) -> dict[str, int]: ...
+
+    def add_special_tokens(self, special_tokens_dict: Any, **options: Any) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlScheme:
+    """Control tokens, worst band first, and the rewards at which the next band begins.
+
+    A segment belongs to the highest band whose bound its reward reaches (reward ≥ bound).
+    Source: Korbak et al. 2023 (arXiv 2302.08582), conditional training, for two bands.
+    """
+
+    tokens: tuple[str, ...]
+    bounds: tuple[float, ...]
+    level: Literal["segment", "document"] = "segment"
+    placement: Literal["every", "change"] = "every"
+    dropout: float = 0.0
+    mask_loss: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.tokens) != len(self.bounds) + 1 or len(self.tokens) < 2:
+            raise ControlError(
+                f"{len(self.tokens)} tokens and {len(self.bounds)} bounds do not make bands",
+                fix="Give one bound between each two tokens.",
+            )
+        if any(low >= high for low, high in zip(self.bounds, self.bounds[1:], strict=False)):
+            raise ControlError(
+                f"bounds must ascend, and these do not: {list(self.bounds)}",
+                fix="Order control.bounds from the worst band to the best.",
+            )
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Plain names of the bands: `<|good|>` is `good`."""
+        return tuple(token.strip("<|>") or token for token in self.tokens)
+
+    @property
+    def best(self) -> int:
+        """The band that is preferred: the default mode of every checkpoint."""
+        return len(self.tokens) - 1
+
+    def band_of_mode(self, mode: str) -> int:
+        """The band a mode name asks for; raises `ControlError` for an unknown name."""
+        if mode not in self.modes:
+            raise ControlError(
+                f"there is no mode `{mode}`",
+                fix=f"The model knows: {', '.join(self.modes)}, and `banned`.",
+            )
+        return self.modes.index(mode)
+
+    def bands(self, rewards: Rewards) -> Bands:
+        """Band per reward [S]; NaN (no reward) becomes `NO_BAND`."""
+        found = np.searchsorted(np.asarray(self.bounds), rewards, side="right").astype(np.int8)
+        return np.where(np.isnan(rewards), np.int8(NO_BAND), found)
+
+    def token_ids(self, tokenizer: Vocabulary) -> tuple[int, ...]:
+        """Ids of the control tokens, worst band first; raises `ControlError` if one is missing."""
+        vocabulary = tokenizer.get_vocab()
+        missing = [token for token in self.tokens if token not in vocabulary]
+        if missing:
+            raise ControlError(
+                f"the tokenizer does not have the control tokens {missing}",
+                fix="Use the tokenizer that was saved with the model.",
+            )
+        return tuple(vocabulary[token] for token in self.tokens)
+
+    def add_to(self, tokenizer: Vocabulary) -> None:
+        """Add the control tokens to a tokenizer as special tokens.
+
+        Raises `ControlError` where one is an ordinary token already: it would then
+        stand in text without being control.
+        """
+        known = set(tokenizer.get_vocab())
+        clash = [token for token in self.tokens if token in known]
+        if clash:
+            raise ControlError(
+                f"the vocabulary already has {clash} as ordinary tokens",
+                fix="Name other control.tokens.",
+            )
+        tokenizer.add_special_tokens({"extra_special_tokens": list(self.tokens)})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `valence.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ControlScheme:
+        """The scheme that `to_json` wrote."""
+        return cls(**{**data, "tokens": tuple(data["tokens"]), "bounds": tuple(data["bounds"])})
+
+
+def resolve_bounds(bounds: Sequence[float | tuple[str, float]], rewards: Rewards) -> list[float]:
+    """Bounds as rewards: a number stays, ("quantile", q) is read off `rewards` [S].
+
+    The quantile is an observed reward ("higher"), so that at least one segment reaches it.
+    """
+    finite = rewards[~np.isnan(rewards)]
+    return [
+        float(np.quantile(finite, bound[1], method="higher")) if isinstance(bound, tuple) else bound
+        for bound in bounds
+    ]
+
+
+def band_shares(scheme: ControlScheme, bands: Bands) -> dict[str, float]:
+    """Share of labelled segments in each band; raises `BoundError` if a band is empty."""
+    labelled = bands[bands != NO_BAND]
+    counts = np.bincount(labelled, minlength=len(scheme.tokens))
+    shares = {
+        mode: float(count) / max(len(labelled), 1)
+        for mode, count in zip(scheme.modes, counts, strict=True)
+    }
+    if (counts == 0).any():
+        listed = ", ".join(f"{mode} {share:.1%}" for mode, share in shares.items())
+        raise BoundError(
+            f"the bounds {list(scheme.bounds)} leave a band without segments ({listed})",
+            where="control.bounds",
+            fix="Choose a bound between the rewards, or give a quantile: [{quantile: 0.5}].",
+        )
+    return shares

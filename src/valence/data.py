@@ -1,0 +1,146 @@
+"""The plain data that flows through Valence. No torch, no files, no behaviour to override.
+
+Reward: higher is preferred, everywhere. A failure is never a number: whatever can go
+wrong for one piece of text is a `Failure`, and the type checker keeps it out of sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text as it was read, byte for byte, and where it came from."""
+
+    id: str
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Half-open range of character offsets in a document's text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A reward; higher is preferred. Always finite."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"a score must be finite, not {self.value}; return a Failure instead")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why there is no score: the stage it happened in, a short countable kind, a message."""
+
+    stage: str
+    kind: str
+    message: str
+
+
+Result = Score | Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerId:
+    """What produced a reward: name, version and a digest of code, options or weights."""
+
+    name: str
+    version: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}+{self.digest[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """The results of one scorer for the segments of one document, in text order."""
+
+    document_id: str
+    scorer: ScorerId
+    segments: tuple[Segment, ...]
+    results: tuple[Result, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.segments) != len(self.results):
+            raise ValueError(
+                f"document {self.document_id}: {len(self.segments)} segments"
+                f" but {len(self.results)} results"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A range of a text worth pointing at: half-open character offsets, code, message."""
+
+    start: int
+    end: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One text that a model wrote.
+
+    `ended` tells whether the model ended it itself (EOS) or ran into the length limit;
+    `tokens` counts text tokens, control tokens never among them.
+    """
+
+    model: str
+    mode: str
+    seed: int
+    index: int
+    prompt: str
+    text: str
+    ended: bool
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One number with its 95% interval.
+
+    `count` is how many items the value stands on, `failures` how many were left out.
+    `value` is None where nothing could be measured; it is never 0 for that.
+    """
+
+    model: str
+    mode: str
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    count: int
+    failures: int
+    seed: int
+
+
+def tile(ends: Iterable[int]) -> tuple[Segment, ...]:
+    """Segments that tile a text, from their end offsets in ascending order."""
+    segments = []
+    start = 0
+    for end in ends:
+        segments.append(Segment(start=start, end=end))
+        start = end
+    return tuple(segments)
+
+
+def failures_by_kind(results: Sequence[Result]) -> dict[str, int]:
+    """How many of the results failed, by kind, most frequent first."""
+    counts: dict[str, int] = {}
+    for result in results:
+        if isinstance(result, Failure):
+            counts[result.kind] = counts.get(result.kind, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

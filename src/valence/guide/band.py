@@ -1,0 +1,61 @@
+"""Hold generation in one band: the band's token at every segment start, no other control token.
+
+Plain `LogitsProcessor`s, for anybody's `generate()`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from transformers import LogitsProcessor, PreTrainedTokenizerFast
+
+
+class BandProcessor(LogitsProcessor):  # type: ignore[misc]
+    """Bans control tokens everywhere, and forces one of them where a segment starts.
+
+    At a segment start the text may still end: EOS keeps the probability that the model
+    gives it, and all other probability goes to the forced token. The token after a
+    control token is text.
+    """
+
+    def __init__(
+        self,
+        control_ids: Sequence[int],
+        eos_id: int,
+        forced: int | None = None,
+        segment_ends: torch.Tensor | None = None,
+    ) -> None:
+        """`segment_ends` [V] marks the tokens that end a segment; needed with `forced`."""
+        if forced is not None and segment_ends is None:
+            raise ValueError("a forced control token needs segment_ends")
+        self.control_ids = list(control_ids)
+        self.eos_id, self.forced, self.segment_ends = eos_id, forced, segment_ends
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Next-token scores [B, V] for the tokens so far [B, T]."""
+        scores = scores.clone()
+        scores[:, self.control_ids] = -math.inf
+        if self.forced is None or self.segment_ends is None:
+            return scores
+        starts = self.segment_ends.to(input_ids.device)[input_ids[:, -1]]
+        if starts.any():
+            rows = scores[starts]
+            eos = rows[:, self.eos_id].clone()
+            rows[:, self.eos_id] = -math.inf
+            rest = rows.logsumexp(dim=-1)
+            rows.fill_(-math.inf)
+            rows[:, self.forced], rows[:, self.eos_id] = rest, eos
+            scores[starts] = rows
+        return scores
+
+
+def line_end_tokens(tokenizer: PreTrainedTokenizerFast, size: int) -> torch.Tensor:
+    """Which of `size` token ids hold a line break [V]: after one, a new line starts."""
+    ends = torch.zeros(size, dtype=torch.bool)
+    for token, index in tokenizer.get_vocab().items():
+        # Byte-level BPE spells line feed Ċ and carriage return č.
+        if index < size and ("Ċ" in token or "č" in token):
+            ends[index] = True
+    return ends

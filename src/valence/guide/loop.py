@@ -1,0 +1,214 @@
+"""The decoding loop: seeded, batched sampling from a checkpoint in one of its modes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    GenerationConfig,
+    LogitsProcessorList,
+    PreTrainedModel,
+    StoppingCriteria,
+)
+
+from valence.control import ControlScheme
+from valence.errors import ControlError, ModelError
+from valence.guide.band import BandProcessor, line_end_tokens
+from valence.model import Checkpoint, load_checkpoint, read_known_scheme, text_ids
+from valence.train import Precision, autocast
+
+UNGUIDED = ("none", "banned")
+"""Modes without a forced token: for a model without a scheme, and for one with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What the model wrote after a prompt: the text, whether it ended it, its text tokens."""
+
+    text: str
+    ended: bool
+    tokens: int
+
+
+class _TextBudget(StoppingCriteria):  # type: ignore[misc]
+    """Ends each row after so many text tokens; control tokens do not count."""
+
+    def __init__(self, prompt_length: int, limit: int, control: torch.Tensor) -> None:
+        self.prompt_length, self.limit, self.control = prompt_length, limit, control
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
+        new = input_ids[:, self.prompt_length :]
+        return (~torch.isin(new, self.control)).sum(dim=1) >= self.limit
+
+
+def modes_of(scheme: ControlScheme | None) -> tuple[str, ...]:
+    """The modes a model can be sampled in, the preferred one first."""
+    if scheme is None:
+        return ("none",)
+    return (*reversed(scheme.modes), "banned")
+
+
+def generate(
+    checkpoint: Checkpoint,
+    known: ControlScheme,
+    mode: str,
+    *,
+    count: int,
+    max_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    batch: int = 128,
+    seed: int = 0,
+    prompt: str = "",
+    segmenter: str = "line",
+    precision: Precision = "fp32",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Written]:
+    """Sample `count` continuations of a prompt (EOS alone by default) in a mode.
+
+    `known` names the control tokens in the vocabulary; none of them is ever in the text.
+    `max_tokens` counts text tokens. Raises `ControlError` for a mode the model does not
+    know and `ModelError` for a prompt longer than its context.
+    """
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    control_ids = known.token_ids(tokenizer)
+    prefix, processor = _prepare(checkpoint, control_ids, mode, segmenter)
+    ids = torch.tensor([[tokenizer.eos_token_id, *prefix, *text_ids(tokenizer, prompt)]])
+    context = model.config.max_position_embeddings
+    if ids.shape[1] + max_tokens > context:
+        raise ModelError(
+            f"{ids.shape[1]} prompt tokens and {max_tokens} new ones do not fit"
+            f" the model's context of {context}",
+            fix="Shorten the prompt or lower max_tokens.",
+        )
+    budget = _TextBudget(ids.shape[1], max_tokens, torch.tensor(control_ids, device=model.device))
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=0,
+        # At the most a control token per text token.
+        max_new_tokens=min(context - ids.shape[1], 2 * max_tokens),
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.eos_token_id,
+    )
+    for start in range(0, count, batch):
+        rows = min(batch, count - start)
+        with (
+            torch.random.fork_rng(),
+            torch.inference_mode(),
+            autocast(precision, model.device),
+            _own_defaults(model),
+        ):
+            torch.manual_seed(seed * 1_000_003 + start)
+            inputs = ids.repeat(rows, 1).to(model.device)
+            output = model.generate(
+                inputs,
+                attention_mask=torch.ones_like(inputs),
+                generation_config=config,
+                logits_processor=LogitsProcessorList([processor]),
+                stopping_criteria=[budget],
+            )
+        for row in output[:, ids.shape[1] :].tolist():
+            yield _written(checkpoint, row, control_ids, max_tokens)
+        if on_progress is not None:
+            on_progress(start + rows, count)
+
+
+def sample_checkpoint(
+    directory: Path,
+    *,
+    mode: str | None = None,
+    count: int = 1,
+    prompt: str = "",
+    max_tokens: int = 256,
+    temperature: float = 1.0,
+    top_p: float = 0.9,
+    seed: int = 0,
+) -> Iterator[str]:
+    """Texts from a checkpoint directory in a mode, its preferred one by default.
+
+    What `valence sample` does. Raises `MissingFileError`, `ModelError`, `ControlError`.
+    """
+    if not (math.isfinite(temperature) and temperature > 0 and 0 < top_p <= 1):
+        raise ControlError(
+            f"temperature {temperature} and top-p {top_p} cannot be used",
+            fix="The temperature is above 0; top-p is above 0 and at most 1.",
+        )
+    checkpoint = load_checkpoint(directory)
+    known = read_known_scheme(directory)
+    if known is None:
+        raise ControlError(
+            "the directory has no valence.json, so its modes are unknown",
+            where=str(directory),
+            fix="Sample it with plain transformers, or train it with `valence run`.",
+        )
+    for written in generate(
+        checkpoint,
+        known,
+        mode or modes_of(checkpoint.scheme)[0],
+        count=count,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        prompt=prompt,
+    ):
+        yield written.text
+
+
+@contextlib.contextmanager
+def _own_defaults(model: PreTrainedModel) -> Iterator[None]:
+    """Take the model's generation defaults away: `generate` would mix them into ours."""
+    before = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = before
+
+
+def _prepare(
+    checkpoint: Checkpoint, control_ids: Sequence[int], mode: str, segmenter: str
+) -> tuple[list[int], BandProcessor]:
+    """Tokens to put after EOS, and the processor, for a mode."""
+    scheme, tokenizer = checkpoint.scheme, checkpoint.tokenizer
+    eos_id = tokenizer.eos_token_id
+    if mode == "none" and scheme is not None:
+        raise ControlError(
+            "the model was trained with control tokens",
+            fix=f"Its modes are: {', '.join(modes_of(scheme))}.",
+        )
+    if mode in UNGUIDED:
+        return [], BandProcessor(control_ids, eos_id)
+    if scheme is None:
+        raise ControlError(
+            f"the model has no control tokens, so it has no mode `{mode}`", fix="Use mode `none`."
+        )
+    forced = control_ids[scheme.band_of_mode(mode)]
+    size = checkpoint.model.config.vocab_size
+    if scheme.level == "document" or segmenter == "document":
+        ends = torch.zeros(size, dtype=torch.bool)
+    else:
+        ends = line_end_tokens(tokenizer, size)
+    return [forced], BandProcessor(control_ids, eos_id, forced, ends)
+
+
+def _written(
+    checkpoint: Checkpoint, row: list[int], control_ids: Sequence[int], limit: int
+) -> Written:
+    eos_id = checkpoint.tokenizer.eos_token_id
+    kept = row[: row.index(eos_id)] if eos_id in row else row
+    text = [token for token in kept if token not in control_ids]
+    # A row that reached its limit is padded with EOS; the model did not write that one.
+    ended = eos_id in row and len(text) < limit
+    return Written(
+        text=checkpoint.tokenizer.decode(text, clean_up_tokenization_spaces=False),
+        ended=ended,
+        tokens=len(text),
+    )

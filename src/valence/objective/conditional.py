@@ -1,0 +1,45 @@
+"""Conditional training: each segment is preceded by the token of its band.
+
+Source: Korbak et al. 2023 (arXiv 2302.08582). The placebo is the same with the labels
+shuffled between segments: it shows what control tokens do when they carry no feedback,
+because they also mark where segments begin. Credit feedback only beyond the placebo.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from valence.control import NO_BAND, Bands, ControlScheme
+from valence.objective.mle import next_token_loss
+
+
+class Conditional:
+    """The true band before each segment, some left out, the plain loss."""
+
+    name = "conditional"
+    uses_control = True
+
+    def render(self, bands: Bands, scheme: ControlScheme, rng: np.random.Generator) -> Bands:
+        """The bands as they are, each left out with probability `scheme.dropout`."""
+        return drop(bands, scheme.dropout, rng)
+
+    def loss(self, logits_BTV: torch.Tensor, labels_BT: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy, in nats per token."""
+        return next_token_loss(logits_BTV, labels_BT)
+
+
+class Placebo(Conditional):
+    """Conditional training on labels shuffled between segments: the control."""
+
+    name = "placebo"
+
+    def render(self, bands: Bands, scheme: ControlScheme, rng: np.random.Generator) -> Bands:
+        """The bands of all segments in random order, so that each band keeps its share."""
+        return drop(rng.permutation(bands), scheme.dropout, rng)
+
+
+def drop(bands: Bands, dropout: float, rng: np.random.Generator) -> Bands:
+    """Bands [S], each replaced by `NO_BAND` with probability `dropout`."""
+    keep = rng.random(len(bands)) >= dropout
+    return np.where(keep, bands, np.int8(NO_BAND))

@@ -1,0 +1,417 @@
+"""Recipes: what a run does, in full. Strict: an unknown key is refused, with the nearest one.
+
+A recipe is a YAML file. `load_recipe` reads it, applies overrides such as
+`train.tokens=200000`, and returns a frozen `Recipe` in which every value is explicit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from valence.errors import MissingFileError, RecipeError, ValenceError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+DESCRIBED = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Part(BaseModel):
+    """A frozen part of a recipe that knows all its keys."""
+
+    model_config = DESCRIBED
+
+
+class Unformat(Part):
+    """Deliberate style noise on Python text; the program stays the same."""
+
+    shares: tuple[Share, ...] = (0.1, 0.4, 0.7)
+    """Each file gets one of these shares of its lines messed up."""
+
+
+class CorpusRecipe(Part):
+    """Which text, and how it is cut."""
+
+    reader: Literal["stdlib", "files"] = "stdlib"
+    """`stdlib`: the running Python's own library; `files`: what `paths` names."""
+    paths: tuple[str, ...] = ()
+    """Files, folders or globs for `files`: text (one document a file) or .jsonl."""
+    text_column: str = "text"
+    """The key that holds the text in .jsonl files."""
+    max_chars: Positive | None = None
+    """Stop taking documents (in seeded order) after this many characters."""
+    valid_share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of documents held out, chosen by a hash of their id."""
+    segmenter: Literal["line", "document"] = "line"
+    """What one reward belongs to."""
+    unformat: Unformat | None = None
+    """Style noise to add, or null for the text as it is."""
+
+    @model_validator(mode="after")
+    def _paths_belong_to_files(self) -> CorpusRecipe:
+        if (self.reader == "files") != bool(self.paths):
+            raise ValueError("corpus.paths goes with `reader: files`, and only with it")
+        return self
+
+
+class ScoreRecipe(Part):
+    """Where rewards come from."""
+
+    scorer: str = "pep8"
+    """A name from the table of scorers, or `package.module:factory` of your own."""
+    workers: Positive = 2
+    """Processes that score; the result does not depend on it."""
+
+
+class Quantile(Part):
+    """A bound given as a quantile of the rewards of the training segments."""
+
+    quantile: Annotated[float, Field(gt=0, lt=1)]
+
+
+class ControlRecipe(Part):
+    """Control tokens and the bounds between their bands, worst band first."""
+
+    tokens: tuple[str, ...] = ("<|bad|>", "<|good|>")
+    """One token a band, in ascending order of reward."""
+    bounds: tuple[float | Quantile, ...] = (0.0,)
+    """A segment is in the upper band if its reward is at least the bound."""
+    level: Literal["segment", "document"] = "segment"
+    """Label each segment by its own reward, or a whole document by its mean per character."""
+    placement: Literal["every", "change"] = "every"
+    """A token before every segment, or only where the band changes."""
+    dropout: Share = 0.1
+    """Share of control tokens left out in training."""
+    mask_loss: bool = False
+    """Do not train the model to predict the control tokens themselves."""
+
+    @model_validator(mode="after")
+    def _one_bound_between_two_bands(self) -> ControlRecipe:
+        if len(self.tokens) < 2 or len(self.bounds) != len(self.tokens) - 1:
+            raise ValueError(
+                f"{len(self.tokens)} control tokens need {max(len(self.tokens) - 1, 1)} bounds"
+                f" between them, and there are {len(self.bounds)}"
+            )
+        if len(set(self.tokens)) != len(self.tokens) or not all(self.tokens):
+            raise ValueError("control tokens must be distinct and not empty")
+        return self
+
+
+class TokenizerRecipe(Part):
+    """A byte-level BPE tokenizer, trained on the training documents."""
+
+    vocab_size: Annotated[int, Field(ge=260)] = 4096
+    """Text tokens and EOS; control tokens come on top."""
+
+
+class ModelRecipe(Part):
+    """A decoder from transformers' own classes, by its config's field names."""
+
+    model_type: str = "qwen3"
+    hidden_size: Positive = 256
+    num_hidden_layers: Positive = 4
+    num_attention_heads: Positive = 4
+    num_key_value_heads: Positive = 4
+    head_dim: Positive = 64
+    intermediate_size: Positive = 640
+    max_position_embeddings: Positive = 1024
+    tie_word_embeddings: bool = True
+
+
+class TrainRecipe(Part):
+    """How long and how every model is trained; the same for all of them."""
+
+    tokens: Positive = 1_200_000
+    """Text tokens each model sees; control tokens and EOS are not counted."""
+    block: Annotated[int, Field(ge=8)] = 256
+    """Tokens per training sequence."""
+    batch: Positive = 16
+    """Sequences per step."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """`muon`: Muon for matrices inside the layers, AdamW for all else."""
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    """Peak rate of AdamW."""
+    matrix_learning_rate: Annotated[float, Field(gt=0)] = 2e-2
+    """Peak rate of Muon."""
+    warmup: Share = 0.02
+    """Share of steps in which the rate rises."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the rate falls after warm-up."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` times both before training and takes the faster."""
+    log_steps: Positive = 10
+    save_minutes: Annotated[float, Field(gt=0)] = 10.0
+    """Time between checkpoints that a resumed run can continue from."""
+
+
+class ModelEntry(Part):
+    """One model of the run."""
+
+    objective: str
+    """A name from the table of objectives."""
+
+
+class SampleRecipe(Part):
+    """What is drawn from every model in every mode, starting from EOS."""
+
+    count: Positive = 256
+    max_tokens: Positive = 256
+    """Text tokens per sample at the most."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    batch: Positive = 128
+
+
+class MetricRecipe(Part):
+    """A number made from a scorer's rewards of samples."""
+
+    scorer: str
+    scale: float = 1.0
+    """The reward is multiplied by this; -1000 turns reward per character into harm per 1,000."""
+    weight: Literal["chars", "samples"] = "samples"
+    """Average over characters (a ratio of sums) or over samples."""
+    cut: Literal["none", "complete_statements"] = "none"
+    """What to cut from the end of a sample that ran into the length limit."""
+    failures_as: Name | None = None
+    """Also report the share of samples that the scorer could not score, under this name."""
+
+
+class MeasureRecipe(Part):
+    """Measures, fixed before looking."""
+
+    metrics: dict[Name, MetricRecipe]
+    headline: str
+    """The metric that conclusions are drawn from."""
+    loss_chars: Positive = 200_000
+    """Held-out characters on which the loss is measured."""
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    """Bootstrap resamples per interval."""
+
+    @model_validator(mode="after")
+    def _headline_is_a_metric(self) -> MeasureRecipe:
+        if self.headline not in self.metrics:
+            raise ValueError(
+                f"measure.headline `{self.headline}` is not one of {sorted(self.metrics)}"
+            )
+        return self
+
+
+class Recipe(Part):
+    """One run: corpus, score, control, tokenizer, models, training, samples, measures."""
+
+    name: Name
+    description: str = ""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    """One full set of models per seed; the first also seeds corpus order and tokenizer."""
+    corpus: CorpusRecipe = CorpusRecipe()
+    score: ScoreRecipe = ScoreRecipe()
+    control: ControlRecipe = ControlRecipe()
+    tokenizer: TokenizerRecipe = TokenizerRecipe()
+    model: ModelRecipe = ModelRecipe()
+    train: TrainRecipe = TrainRecipe()
+    models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
+    sample: SampleRecipe = SampleRecipe()
+    measure: MeasureRecipe
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Recipe:
+        longest = max(self.train.block, self.sample.max_tokens)
+        if longest > self.model.max_position_embeddings:
+            raise ValueError(
+                f"train.block and sample.max_tokens may not exceed"
+                f" model.max_position_embeddings ({self.model.max_position_embeddings})"
+            )
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must be distinct")
+        return self
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that all models share."""
+        return self.seeds[0]
+
+    def to_yaml(self) -> str:
+        """The resolved recipe; `load_recipe` reads it back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: `1e-3` is a number, and a key stands only once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key `{key}` stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def packaged_recipes() -> dict[str, str]:
+    """Name and text of every recipe that travels with the package."""
+    folder = resources.files("valence.recipes")
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".yaml")
+    }
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file, or a packaged one by its name, with overrides applied.
+
+    Each override is `dotted.key=value`; the value is read as YAML, never evaluated.
+    Raises `MissingFileError` and `RecipeError`.
+    """
+    path = Path(source)
+    packaged = packaged_recipes()
+    if path.is_file():
+        text, where = path.read_text(encoding="utf-8", errors="strict"), str(path)
+    elif str(source) in packaged:
+        text, where = packaged[str(source)], f"recipe `{source}`"
+    else:
+        raise MissingFileError(
+            "no such recipe",
+            where=str(source),
+            fix=f"Give a YAML file, or one of the recipes in the package: {', '.join(packaged)}.",
+        )
+    tree = _parse(text, where)
+    for override in overrides:
+        _apply(tree, override)
+    return build_recipe(tree, where=where)
+
+
+def build_recipe(tree: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
+    """A recipe from plain data; raises `RecipeError` naming every wrong key."""
+    try:
+        # Through JSON, because strict mode then still takes a list for a tuple.
+        return Recipe.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        raise _explain(error, where) from None
+    except (TypeError, ValueError) as error:
+        raise RecipeError(
+            str(error), where=where, fix="Use numbers, strings, lists and maps."
+        ) from None
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        tree = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        flat = " ".join(str(error).split())
+        raise RecipeError(
+            f"not valid YAML: {flat}", where=where, fix="Mend the file there."
+        ) from None
+    if not isinstance(tree, dict):
+        raise RecipeError(
+            "a recipe is a map of keys",
+            where=where,
+            fix="Start from `valence recipes --show demo`.",
+        )
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, raw = override.partition("=")
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        raise RecipeError(
+            f"`{override}` is not of the form a.b=value",
+            where="--set",
+            fix="For example: --set train.tokens=200000",
+        )
+    try:
+        value = yaml.load(raw, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError:
+        raise RecipeError(
+            f"`{raw}` is not a YAML value", where=f"--set {key}", fix="Quote it."
+        ) from None
+    for step in steps[:-1]:
+        inner = tree.setdefault(step, {})
+        if not isinstance(inner, dict):
+            inner = tree[step] = {}
+        tree = inner
+    tree[steps[-1]] = value
+
+
+def _explain(error: ValidationError, where: str) -> ValenceError:
+    lines = []
+    for item in error.errors(include_url=False):
+        place = [str(step) for step in item["loc"]]
+        dotted = ".".join(place) or "the recipe"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown key `{dotted}`{_nearest(place)}")
+        elif item["type"] == "missing":
+            lines.append(f"key `{dotted}` is missing")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            shown = "" if isinstance(item["input"], dict) else f" (it is {item['input']!r})"
+            lines.append(f"`{dotted}`: {message}{shown}")
+    return RecipeError(
+        "; ".join(dict.fromkeys(lines)),
+        where=where,
+        fix="`valence recipes --show demo` prints a recipe with every key.",
+    )
+
+
+def _nearest(place: list[str]) -> str:
+    """The nearest valid key in the same part, or else anywhere in a recipe."""
+    part = _part_at(Recipe, place[:-1])
+    here = list(part.model_fields) if part else []
+    close = difflib.get_close_matches(place[-1], here, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean `{'.'.join([*place[:-1], close[0]])}`?"
+    for name, field in Recipe.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            close = difflib.get_close_matches(place[-1], list(inner.model_fields), n=1, cutoff=0.8)
+            if close:
+                return f"; did you mean `{name}.{close[0]}`?"
+    return f"; valid keys here: {', '.join(here)}" if here else ""
+
+
+def _part_at(part: type[BaseModel], place: list[str]) -> type[BaseModel] | None:
+    """The recipe part that a dotted place leads to."""
+    while place:
+        field = part.model_fields.get(place[0])
+        if field is None:
+            return None
+        inner = _part_in(field.annotation)
+        if inner is None:
+            return None
+        # A map of parts has the entry's own name as one more step.
+        is_map = "dict" in str(field.annotation)
+        part, place = inner, place[2 if is_map else 1 :]
+    return part
+
+
+def _part_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        found = _part_in(inner)
+        if found is not None:
+            return found
+    return None

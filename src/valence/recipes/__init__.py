@@ -1,0 +1,1 @@
+"""Recipes that travel with the package: `valence run NAME`."""

@@ -1,0 +1,1 @@
+"""Scorers: text in, rewards out. `protocol.py` says what one is."""

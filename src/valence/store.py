@@ -1,0 +1,273 @@
+"""What is on disk: atomic files, digests, Parquet shards, run directories and their stages.
+
+A file is written beside its place and renamed into it, so that a reader sees the whole
+of it or nothing. A run directory remembers which stages are finished and what they were
+made from; a second run skips those whose inputs are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from valence.errors import MissingFileError, RunExistsError, StoreError
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; renamed into place when the block ends without error.
+
+    Raises `StoreError` when the system refuses, with what to do about a full disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield beside
+        with beside.open("rb") as handle:
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """Turns the system's refusals inside the block into `StoreError` for `path`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: Path) -> StoreError:
+    """The system's refusal as an error that says what to do."""
+    if isinstance(error, StoreError):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            "the disk is full",
+            where=str(path),
+            fix="Free some room and start again: finished parts are kept.",
+        )
+    return StoreError(
+        f"cannot write ({error.strerror or error})",
+        where=str(path),
+        fix="Check that the place exists and that you may write there.",
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all; newlines stay as they are."""
+    with writing(path) as beside:
+        beside.write_bytes(text.encode("utf-8"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; raises `MissingFileError` or `StoreError` that name the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingFileError("no such file", where=str(path)) from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"not valid JSON ({error})", where=str(path), fix="Delete it and run again."
+        ) from None
+
+
+def digest(value: object) -> str:
+    """SHA-256 of plain data in canonical JSON."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """SHA-256 over names and contents of files, in the order given."""
+    total = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as handle:
+            inner = hashlib.file_digest(handle, "sha256")
+        total.update(f"{path.name}:{inner.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write one Parquet shard whole or not at all; equal tables give equal bytes."""
+    with writing(path) as beside:
+        pq.write_table(table, beside, compression="zstd")
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read one Parquet shard; raises `StoreError` that names a damaged one."""
+    try:
+        return pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise MissingFileError("no such file", where=str(path)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"damaged Parquet file ({error})",
+            where=str(path),
+            fix="Delete the run directory, or run again with --overwrite.",
+        ) from None
+
+
+@dataclass(slots=True)
+class Stage:
+    """One step of a run. `path` holds its output once it is finished.
+
+    Write into `work`; it becomes `path` when the step ends. `facts` are kept in the
+    stage's marker and shown in the report. What an interrupted step left in `work` is
+    there again, if its inputs are still the same.
+    """
+
+    name: str
+    path: Path
+    work: Path
+    done: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class RunDirectory:
+    """A run's directory: the resolved recipe, a lock, and one marker per finished stage."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def open(
+        cls, path: Path, recipe_yaml: str, *, resume: bool = False, overwrite: bool = False
+    ) -> RunDirectory:
+        """Take a directory for a run, or refuse.
+
+        An empty place or one with the same recipe is taken. Another recipe needs
+        `resume` (stages made from the same inputs are kept) or `overwrite` (all of it is
+        removed, if it is a run at all). Raises `RunExistsError`.
+        """
+        marker = path / "recipe.yaml"
+        if path.exists() and not path.is_dir():
+            raise RunExistsError(
+                "is a file, not a directory", where=str(path), fix="Choose another --out."
+            )
+        if path.is_dir() and any(path.iterdir()) and not marker.is_file():
+            raise RunExistsError(
+                "the directory holds something that is not a run",
+                where=str(path),
+                fix="Choose another --out; Valence does not overwrite what it did not write.",
+            )
+        run = cls(path)
+        if marker.is_file():
+            run._take_lock()
+            if overwrite:
+                run._empty()
+            elif marker.read_bytes() != recipe_yaml.encode() and not resume:
+                run.close()
+                raise RunExistsError(
+                    "the directory holds a run of another recipe",
+                    where=str(path),
+                    fix="Choose another --out, or add --resume (keeps the stages that still"
+                    " fit) or --overwrite (removes that run).",
+                )
+        with storage(path):
+            path.mkdir(parents=True, exist_ok=True)
+            run._take_lock()
+        write_text(marker, recipe_yaml)
+        return run
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        handle = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            raise RunExistsError(
+                "another process is working in this directory",
+                where=str(self.path),
+                fix="Wait for it, or choose another --out.",
+            ) from None
+        self._lock = handle
+
+    def _empty(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name == ".lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def close(self) -> None:
+        """Give the directory back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _marker(self, name: str) -> Path:
+        return self.path / "stages" / f"{name.replace('/', '.')}.json"
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What a finished stage recorded about itself."""
+        found = read_json(self._marker(name))["facts"]
+        assert isinstance(found, dict)
+        return found
+
+    def key(self, name: str) -> str:
+        """The digest of a finished stage's inputs; part of the inputs of what follows."""
+        return str(read_json(self._marker(name))["key"])
+
+    @contextlib.contextmanager
+    def stage(self, name: str, inputs: Mapping[str, Any]) -> Iterator[Stage]:
+        """One stage, skipped (`done`) if it was finished with the same inputs before."""
+        key = digest(inputs)
+        path, marker = self.path / name, self._marker(name)
+        known = read_json(marker) if marker.is_file() else {}
+        work = path.with_name(f".{path.name}.partial")
+        if known.get("key") == key and path.exists():
+            yield Stage(name=name, path=path, work=work, done=True, facts=known["facts"])
+            return
+        with storage(path):
+            marker.unlink(missing_ok=True)
+            note = work / ".inputs"
+            if work.exists() and not (note.is_file() and note.read_text() == key):
+                shutil.rmtree(work)
+            work.mkdir(parents=True, exist_ok=True)
+            note.write_text(key)
+        stage = Stage(name=name, path=path, work=work, done=False)
+        started = time.monotonic()
+        yield stage
+        stage.facts["seconds"] = round(time.monotonic() - started, 3)
+        with storage(path):
+            note.unlink()
+            if path.exists():
+                shutil.rmtree(path)
+            work.replace(path)
+        write_json(marker, {"key": key, "facts": stage.facts, "inputs": dict(inputs)})
