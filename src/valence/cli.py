@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import (
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from valence.data import Measurement
     from valence.recipe import Recipe
     from valence.run import Result, Until
+
+P = ParamSpec("P")
 
 app = typer.Typer(
     help="Language models that know good from bad: annotate, train, measure, report.",
@@ -61,6 +63,33 @@ DryRunOption = Annotated[
 ]
 
 
+def in_plain_words(command: Callable[P, None]) -> Callable[P, None]:
+    """A user's mistake ends the command with one or two lines and exit code 2, no traceback."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except ValenceError as error:
+            _fail(error)
+        except KeyboardInterrupt:
+            _fail(Interrupted("interrupted", fix="The same command continues what is finished."))
+        except BrokenPipeError:  # The reader of our output has gone, which is its right.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as error:
+            from valence.store import storage_error
+
+            _fail(storage_error(error, Path(error.filename or "output")))
+
+    return guarded
+
+
+def _fail(error: ValenceError) -> NoReturn:
+    err.print(f"valence: {error}", soft_wrap=True, highlight=False, markup=False)
+    sys.exit(error.exit_code)
+
+
 class RichDisplay:
     """Progress bars with an estimate for every long stage; plain lines without a terminal."""
 
@@ -85,6 +114,7 @@ class RichDisplay:
 
 
 @app.command("run")
+@in_plain_words
 def run_command(
     recipe: RecipeArgument,
     out_dir: OutOption = None,
@@ -98,6 +128,7 @@ def run_command(
 
 
 @app.command("annotate")
+@in_plain_words
 def annotate_command(
     recipe: RecipeArgument,
     out_dir: OutOption = None,
@@ -111,6 +142,7 @@ def annotate_command(
 
 
 @app.command("train")
+@in_plain_words
 def train_command(
     recipe: RecipeArgument,
     out_dir: OutOption = None,
@@ -124,6 +156,7 @@ def train_command(
 
 
 @app.command("measure")
+@in_plain_words
 def measure_command(
     recipe: RecipeArgument,
     out_dir: OutOption = None,
@@ -137,6 +170,7 @@ def measure_command(
 
 
 @app.command("report")
+@in_plain_words
 def report_command(
     run_dir: Annotated[Path, typer.Argument(help="A run directory with results.")],
 ) -> None:
@@ -147,13 +181,14 @@ def report_command(
 
 
 @app.command("sample")
+@in_plain_words
 def sample_command(
     model: Annotated[Path, typer.Argument(help="A checkpoint directory.")],
     mode: Annotated[
         str | None, typer.Option(help="good, bad, banned, or none; its best by default.")
     ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many texts.")] = 1,
-    prompt: Annotated[str, typer.Option(help="Text to continue; plain text, whatever it says.")] = "",
+    prompt: Annotated[str, typer.Option(help="Text to continue, whatever it says.")] = "",
     max_tokens: Annotated[int, typer.Option(min=1, help="Text tokens at the most.")] = 256,
     temperature: Annotated[float, typer.Option(help="Above 0.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Above 0, at most 1.")] = 0.9,
@@ -180,6 +215,7 @@ def sample_command(
 
 
 @app.command("recipes")
+@in_plain_words
 def recipes_command(
     show: Annotated[str | None, typer.Option(help="Print this recipe.")] = None,
 ) -> None:
@@ -231,8 +267,11 @@ def _journey(
     if dry_run:
         _print_plan(recipe)
         return
+    from transformers.utils import logging
+
     from valence.run import run
 
+    logging.disable_progress_bar()  # Our own display is up.
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -276,12 +315,15 @@ def _print_result(result: Result, until: Until) -> None:
 def _table(rows: list[Measurement]) -> Table:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     table = Table(title="value [95% interval]", caption="n = items; x = failures left out")
-    for title in ("model", "mode", *(metric.replace("_", " ") for metric in metrics)):
-        table.add_column(title)
+    table.add_column("model", no_wrap=True)
+    table.add_column("mode", no_wrap=True)
+    for metric in metrics:
+        table.add_column(metric.replace("_", " "))
     keys = dict.fromkeys((row.model, row.mode, row.seed) for row in rows)
     several = len({row.seed for row in rows}) > 1
     for model, mode, seed in keys:
-        cells = {r.metric: _cell(r) for r in rows if (r.model, r.mode, r.seed) == (model, mode, seed)}
+        ours = [row for row in rows if (row.model, row.mode, row.seed) == (model, mode, seed)]
+        cells = {row.metric: _cell(row) for row in ours}
         name = f"{model} (seed {seed})" if several else model
         table.add_row(name, mode, *(cells.get(metric, "—") for metric in metrics))
     return table
@@ -296,31 +338,11 @@ def _cell(row: Measurement) -> str:
 
 
 def main() -> None:
-    """The `valence` command: a user's mistake is one or two lines and exit code 2."""
+    """The `valence` command."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    try:
-        sys.exit(typer.main.get_command(app).main(standalone_mode=False) or 0)
-    except ValenceError as error:
-        _fail(error)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error.__cause__, Interrupted):
-            _fail(error.__cause__)
-        _fail(Interrupted("interrupted", fix="The same command continues from what is finished."))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        from valence.store import storage_error
-
-        _fail(storage_error(error, Path(error.filename or "output")))
-
-
-def _fail(error: ValenceError) -> NoReturn:
-    err.print(f"valence: {error}", soft_wrap=True, highlight=False, markup=False)
-    sys.exit(error.exit_code)
+    # Waiting threads that spin make training collapse when anything else runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    app()
 
 
 if __name__ == "__main__":

@@ -126,6 +126,11 @@ def create_model(recipe: ModelRecipe, vocabulary: int, eos_id: int, seed: int) -
     return made
 
 
+def best_device() -> torch.device:
+    """The accelerator of this machine, or its processor."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
 def parameter_counts(model: PreTrainedModel) -> tuple[int, int]:
     """All parameters, and those without the embedding and output matrices."""
     total = sum(weight.numel() for weight in model.parameters())
@@ -198,7 +203,10 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 
 
 def load_checkpoint(directory: Path) -> Checkpoint:
-    """A checkpoint in eval mode, float32; raises `MissingFileError` or `ModelError`."""
+    """A checkpoint in eval mode, float32, on the best device.
+
+    Raises `MissingFileError` or `ModelError`.
+    """
     _must_hold(directory, "config.json")
     tokenizer = load_tokenizer(directory)
     try:
@@ -211,7 +219,9 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         )
     except Exception as error:  # The library raises whatever its parsers do.
         raise _damaged(directory, error) from None
-    return Checkpoint(model=model.eval(), tokenizer=tokenizer, scheme=read_scheme(directory))
+    return Checkpoint(
+        model=model.eval().to(best_device()), tokenizer=tokenizer, scheme=read_scheme(directory)
+    )
 
 
 def read_scheme(directory: Path) -> ControlScheme | None:

@@ -8,9 +8,10 @@ import torch
 
 from valence.model import create_model, parameter_counts
 from valence.objective import build_objective
+from valence.precision import choose_precision, measure_precision
 from valence.recipe import Recipe
 from valence.score.table import build_scorer
-from valence.train import choose_precision, measure_precision, training_flops
+from valence.train import training_flops
 
 TIMED_PARAMETERS = 50_000_000
 """Above this size a step is not timed: the plan must stay quick."""
@@ -42,7 +43,11 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
     ]
     if total > TIMED_PARAMETERS:
         return [*rows, ("training time", "not timed: the model is too large for a quick look")]
-    seconds = measure_precision(create_model(recipe.model, vocabulary, 0, 0), recipe.train)
+    seconds = measure_precision(
+        create_model(recipe.model, vocabulary, 0, 0),
+        batch=recipe.train.batch,
+        block=recipe.train.block,
+    )
     precision = choose_precision(seconds)
     minutes = seconds[precision] * steps * trainings / 60
     return [

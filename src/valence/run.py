@@ -12,10 +12,11 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -42,11 +43,12 @@ from valence.model import (
 )
 from valence.objective import Objective, build_objective
 from valence.pack import Tokenised, rendered_bands, segment_bands, tokenise, write_pack
+from valence.precision import Precision, choose_precision, measure_precision
 from valence.recipe import Quantile, Recipe
 from valence.report.journey import write_page
 from valence.score.table import build_scorer
 from valence.store import RunDirectory, read_json, storage, write_json, write_text, writing
-from valence.train import Precision, choose_precision, measure_precision, train
+from valence.train import train
 
 Until = Literal["annotate", "train", "measure", "report"]
 Progress = Callable[[int, int], None]
@@ -57,16 +59,27 @@ SHOWN_SAMPLES = 6
 OTHER_METRICS = ("loss_per_text_token", "bits_per_byte", "distinct_2")
 
 
-class Display:
-    """Where progress goes; this one shows nothing. The command line brings its own."""
+class Display(Protocol):
+    """Where progress goes. The command line brings its own."""
 
-    @contextlib.contextmanager
-    def stage(self, title: str) -> Iterator[Progress]:
-        """A long stage; call what it yields with (done, total)."""
-        yield lambda done, total: None
+    def stage(self, title: str) -> AbstractContextManager[Progress]:
+        """A long stage; what it yields is called with (done, total)."""
+        ...
 
     def skipped(self, title: str) -> None:
         """A stage that was finished before."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def stage(self, title: str) -> AbstractContextManager[Progress]:
+        """Take progress and keep it to itself."""
+        return contextlib.nullcontext(lambda done, total: None)
+
+    def skipped(self, title: str) -> None:
+        """Say nothing."""
 
 
 @dataclass(slots=True)
@@ -98,7 +111,7 @@ def run(
         build_scorer(name)
     path = out or Path("runs") / recipe.name
     with RunDirectory.open(path, recipe.to_yaml(), resume=resume, overwrite=overwrite) as place:
-        journey = _Journey(recipe, place, display or Display())
+        journey = _Journey(recipe, place, display or Silent())
         journey.annotate()
         result = Result(path=path)
         if until == "annotate":
@@ -140,14 +153,16 @@ class _Journey:
         }
         with self._stage("annotation/documents", inputs, "read the corpus") as stage:
             if stage is not None:
-                stage.facts |= write_documents(
-                    read_corpus(corpus, self.recipe.seed),
-                    SEGMENTERS[corpus.segmenter],
-                    stage.work,
-                    max_chars=corpus.max_chars,
-                    held_out_share=corpus.valid_share,
-                    seed=self.recipe.seed,
-                    on_progress=stage.progress,
+                stage.facts.update(
+                    write_documents(
+                        read_corpus(corpus, self.recipe.seed),
+                        SEGMENTERS[corpus.segmenter],
+                        stage.work,
+                        max_chars=corpus.max_chars,
+                        held_out_share=corpus.valid_share,
+                        seed=self.recipe.seed,
+                        on_progress=stage.progress,
+                    )
                 )
         name = f"annotation/rewards/{self.rewards.name}"
         inputs = {
@@ -156,13 +171,15 @@ class _Journey:
         }
         with self._stage(name, inputs, f"score with {self.recipe.score.scorer}") as stage:
             if stage is not None:
-                stage.facts |= annotate(
-                    self.documents,
-                    stage.work,
-                    self.scorer,
-                    self.recipe.score.scorer,
-                    workers=self.recipe.score.workers,
-                    on_progress=stage.progress,
+                stage.facts.update(
+                    annotate(
+                        self.documents,
+                        stage.work,
+                        self.scorer,
+                        self.recipe.score.scorer,
+                        workers=self.recipe.score.workers,
+                        on_progress=stage.progress,
+                    )
                 )
 
     @cached_property
@@ -255,15 +272,17 @@ class _Journey:
                 labels = objective.render(
                     segment_bands(tokenised, self.scheme), self.scheme, np.random.default_rng(seed)
                 )
-                stage.facts |= write_pack(
-                    stage.work,
-                    tokenised,
-                    rendered_bands(tokenised, self.scheme, labels),
-                    self.scheme,
-                    eos_id=tokenizer.eos_token_id,
-                    control_ids=self.scheme.token_ids(tokenizer),
-                    text_tokens=self.recipe.train.tokens,
-                    block=self.recipe.train.block,
+                stage.facts.update(
+                    write_pack(
+                        stage.work,
+                        tokenised,
+                        rendered_bands(tokenised, self.scheme, labels),
+                        self.scheme,
+                        eos_id=tokenizer.eos_token_id,
+                        control_ids=self.scheme.token_ids(tokenizer),
+                        text_tokens=self.recipe.train.tokens,
+                        block=self.recipe.train.block,
+                    )
                 )
         return self.path / name
 
@@ -279,8 +298,12 @@ class _Journey:
         }
         with self._stage("precision", inputs, "measure precision") as stage:
             if stage is not None:
-                seconds = measure_precision(self._fresh_model(self.recipe.seed), self.recipe.train)
-                stage.facts |= {"chosen": choose_precision(seconds), "step_seconds": seconds}
+                seconds = measure_precision(
+                    self._fresh_model(self.recipe.seed),
+                    batch=self.recipe.train.batch,
+                    block=self.recipe.train.block,
+                )
+                stage.facts.update(chosen=choose_precision(seconds), step_seconds=seconds)
         return cast(Precision, self.place.facts("precision")["chosen"])
 
     def _fresh_model(self, seed: int) -> Any:
@@ -319,7 +342,7 @@ class _Journey:
                 on_progress=stage.progress,
             )
             total, inner = parameter_counts(model)
-            stage.facts |= facts | {"parameters": total, "parameters_without_embeddings": inner}
+            stage.facts.update(facts, parameters=total, parameters_without_embeddings=inner)
             scheme = self.scheme if objective.uses_control else None
             about = {"objective": objective.name, "seed": seed, "valence": __version__}
             save_checkpoint(stage.work, model, tokenizer, scheme, self.scheme, about)

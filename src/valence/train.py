@@ -11,10 +11,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.optim import AdamW, Muon, Optimizer
@@ -28,17 +27,14 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from valence.errors import Interrupted, TrainingError
-from valence.model import parameter_counts
+from valence.model import best_device, parameter_counts
 from valence.objective.protocol import Objective
 from valence.pack import PackedDataset
+from valence.precision import Precision
 from valence.recipe import TrainRecipe
 
-Precision = Literal["fp32", "bf16"]
 Log = Callable[[dict[str, Any]], None]
 Progress = Callable[[int, int], None]
-
-WORTH_IT = 1.1
-"""bf16 is taken when it is at least this much faster than fp32."""
 
 
 class Together(Optimizer):
@@ -83,44 +79,17 @@ def build_optimizer(model: PreTrainedModel, recipe: TrainRecipe) -> Optimizer:
     }
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     inner = [w for w in weights if w.ndim == 2 and id(w) not in tables]
-    adam = {"lr": recipe.learning_rate, "betas": (0.9, 0.95), "weight_decay": recipe.weight_decay}
+
+    def adam(chosen: list[torch.nn.Parameter]) -> AdamW:
+        decay = recipe.weight_decay
+        return AdamW(chosen, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=decay)
+
     if recipe.optimizer == "adamw" or not inner:
-        return AdamW(weights, **adam)
+        return adam(weights)
     matrices = {id(weight) for weight in inner}
     others = [weight for weight in weights if id(weight) not in matrices]
     muon = Muon(inner, lr=recipe.matrix_learning_rate, weight_decay=recipe.weight_decay)
-    return Together([muon, AdamW(others, **adam)])
-
-
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
-    """The context in which a model computes in that precision."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-def measure_precision(model: PreTrainedModel, recipe: TrainRecipe) -> dict[str, float]:
-    """Seconds of one forward and backward pass in each precision, the best of two."""
-    device = next(model.parameters()).device
-    ids = torch.randint(0, model.config.vocab_size, (recipe.batch, recipe.block), device=device)
-    seconds: dict[str, float] = {}
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    for precision in precisions:
-        times = []
-        for _ in range(3):
-            started = time.perf_counter()
-            with autocast(precision, device):
-                loss = model(input_ids=ids).logits.float().square().mean()
-            loss.backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - started)
-        seconds[precision] = min(times[1:])
-    model.zero_grad(set_to_none=True)
-    return seconds
-
-
-def choose_precision(seconds: dict[str, float]) -> Precision:
-    """The precision to train in, from what `measure_precision` saw."""
-    return "bf16" if seconds["fp32"] >= WORTH_IT * seconds["bf16"] else "fp32"
+    return Together([muon, adam(others)])
 
 
 def training_flops(model: PreTrainedModel, tokens: int, block: int) -> float:
@@ -135,10 +104,10 @@ def training_flops(model: PreTrainedModel, tokens: int, block: int) -> float:
     head = config.vocab_size * config.hidden_size
     width = config.num_attention_heads * config.head_dim
     attention = 6 * config.num_hidden_layers * width * block
-    return float(tokens) * (6.0 * (inner + head) + attention)
+    return float(tokens * (6.0 * (inner + head) + attention))
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class _Watch(TrainerCallback):
     """Progress, logs, timed checkpoints, a clean stop, and no training on a broken loss."""
 
     def __init__(
@@ -217,7 +186,7 @@ def train(
     resume = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     model.config.use_cache = False
     started = time.monotonic()
-    with _stopping(watch):
+    with _Stopping(watch):
         trainer.train(resume_from_checkpoint=resume)
     model.config.use_cache = True
     if watch.stop and trainer.state.global_step < trainer.state.max_steps:
@@ -256,6 +225,7 @@ def _arguments(
         learning_rate=recipe.learning_rate,
         max_grad_norm=recipe.clip,
         bf16=precision == "bf16",
+        use_cpu=best_device().type == "cpu",
         seed=seed,
         data_seed=seed,
         logging_steps=recipe.log_steps,
@@ -270,7 +240,7 @@ def _arguments(
     )
 
 
-class _stopping:
+class _Stopping:
     """While active, Ctrl-C and SIGTERM ask the watch to save and stop after the step."""
 
     def __init__(self, watch: _Watch) -> None:

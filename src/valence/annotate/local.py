@@ -155,9 +155,7 @@ def score_shard(job: ShardJob, scorer: Scorer | None = None) -> Ledger:
     return ledger
 
 
-def score_document(
-    scorer: Scorer, document: Document, segments: Sequence[Segment]
-) -> list[Result]:
+def score_document(scorer: Scorer, document: Document, segments: Sequence[Segment]) -> list[Result]:
     """One result per segment whatever the scorer does: what it raises becomes a Failure."""
     try:
         results = list(scorer.score(document, segments))

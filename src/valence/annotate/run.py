@@ -33,13 +33,13 @@ SHARD_CHARS = 1_000_000
 """Characters per shard: small enough that a killed run loses seconds."""
 
 DOCUMENTS = pa.schema(
-    [
-        ("id", pa.string()),
-        ("source", pa.string()),
-        ("held_out", pa.bool_()),
-        ("text", pa.large_string()),
-        ("ends", pa.list_(pa.int64())),
-    ]
+    {
+        "id": pa.string(),
+        "source": pa.string(),
+        "held_out": pa.bool_(),
+        "text": pa.large_string(),
+        "ends": pa.list_(pa.int64()),
+    }
 )
 
 Progress = Callable[[int, int], None]

@@ -12,7 +12,7 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 
-class BandProcessor(LogitsProcessor):  # type: ignore[misc]
+class BandProcessor(LogitsProcessor):
     """Bans control tokens everywhere, and forces one of them where a segment starts.
 
     At a segment start the text may still end: EOS keeps the probability that the model

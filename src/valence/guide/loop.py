@@ -20,7 +20,7 @@ from valence.control import ControlScheme
 from valence.errors import ControlError, ModelError
 from valence.guide.band import BandProcessor, line_end_tokens
 from valence.model import Checkpoint, load_checkpoint, read_known_scheme, text_ids
-from valence.train import Precision, autocast
+from valence.precision import Precision, autocast
 
 UNGUIDED = ("none", "banned")
 """Modes without a forced token: for a model without a scheme, and for one with."""
@@ -35,7 +35,7 @@ class Written:
     tokens: int
 
 
-class _TextBudget(StoppingCriteria):  # type: ignore[misc]
+class _TextBudget(StoppingCriteria):
     """Ends each row after so many text tokens; control tokens do not count."""
 
     def __init__(self, prompt_length: int, limit: int, control: torch.Tensor) -> None:

@@ -20,7 +20,7 @@ from valence.guide.loop import UNGUIDED
 from valence.measure.statistics import ratio
 from valence.model import Checkpoint
 from valence.pack import Tokenised, render, rendered_bands, segment_bands
-from valence.train import Precision, autocast
+from valence.precision import Precision, autocast
 
 LABELLED = "labelled"
 """The mode in which every segment has its true token: what training looked like."""
@@ -60,8 +60,8 @@ def held_out_loss(
         for row, (_, start, end) in enumerate(group):
             batch[row, : end - start] = stream[start:end]
             counted[row, 1 : end - start] = is_text[start + 1 : end]
-        losses = _token_losses(checkpoint, torch.from_numpy(batch).to(device), control_ids,
-                               precision)
+        ids_BT = torch.from_numpy(batch).to(device)
+        losses = _token_losses(checkpoint, ids_BT, control_ids, precision)
         for row, (document, _, _) in enumerate(group):
             nats[document] += losses[row][counted[row]].sum()
         if on_progress is not None:
@@ -76,12 +76,9 @@ def held_out_loss(
         ),
     }
     return [
-        Measurement(
-            model=model_name, mode=mode, metric=metric, value=e.value, low=e.low, high=e.high,
-            count=e.count, failures=0, seed=seed,
-        )
+        e.measurement(model=model_name, mode=mode, metric=metric, failures=0, seed=seed)
         for metric, e in measured.items()
-    ]  # fmt: skip
+    ]
 
 
 def mode_bands(scheme: ControlScheme | None, tokenised: Tokenised, mode: str) -> Bands:
@@ -111,14 +108,15 @@ def _token_losses(
     checkpoint: Checkpoint, ids_BT: torch.Tensor, control_ids: tuple[int, ...], precision: Precision
 ) -> npt.NDArray[np.float32]:
     """-log p of each token [B, T] given those before it; 0 for the first."""
-    with torch.inference_mode(), autocast(precision, ids_BT.device):
-        logits_BTV = checkpoint.model(input_ids=ids_BT).logits.float()
-    logits_BTV[:, :, list(control_ids)] = -math.inf
     targets = ids_BT[:, 1:]
+    banned = torch.tensor(control_ids, device=ids_BT.device)
     # A control token that stands in the context is not predicted; any label will do there.
-    safe = torch.where(torch.isin(targets, torch.tensor(control_ids, device=targets.device)), 0,
-                       targets)
-    losses = functional.cross_entropy(
-        logits_BTV[:, :-1].flatten(0, 1), safe.flatten(), reduction="none"
-    ).view(targets.shape)
-    return functional.pad(losses, (1, 0)).cpu().numpy()
+    targets = torch.where(torch.isin(targets, banned), 0, targets)
+    with torch.inference_mode():
+        with autocast(precision, ids_BT.device):
+            logits_BTV = checkpoint.model(input_ids=ids_BT).logits.float()
+        logits_BTV[:, :, banned] = -math.inf
+        losses = functional.cross_entropy(
+            logits_BTV[:, :-1].flatten(0, 1), targets.flatten(), reduction="none"
+        ).view(targets.shape)
+        return functional.pad(losses, (1, 0)).cpu().numpy()

@@ -100,14 +100,6 @@ def _measurements(
 
 
 def _row(sample: Sample, metric: str, estimate: Estimate, failures: int) -> Measurement:
-    return Measurement(
-        model=sample.model,
-        mode=sample.mode,
-        metric=metric,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        count=estimate.count,
-        failures=failures,
-        seed=sample.seed,
+    return estimate.measurement(
+        model=sample.model, mode=sample.mode, metric=metric, failures=failures, seed=sample.seed
     )

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from valence.data import Measurement
+
 CONFIDENCE = 0.95
 
 
@@ -25,6 +27,22 @@ class Estimate:
     low: float | None
     high: float | None
     count: int
+
+    def measurement(
+        self, *, model: str, mode: str, metric: str, failures: int, seed: int
+    ) -> Measurement:
+        """The estimate as a row of results."""
+        return Measurement(
+            model=model,
+            mode=mode,
+            metric=metric,
+            value=self.value,
+            low=self.low,
+            high=self.high,
+            count=self.count,
+            failures=failures,
+            seed=seed,
+        )
 
 
 def ratio(
@@ -59,9 +77,7 @@ def ratio(
         batch=250,
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Estimate(
-        value=value, low=float(interval.low), high=float(interval.high), count=count
-    )
+    return Estimate(value=value, low=float(interval.low), high=float(interval.high), count=count)
 
 
 def mean(values: Sequence[float], *, resamples: int, seed: int) -> Estimate:

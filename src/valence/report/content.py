@@ -1,0 +1,112 @@
+"""What a report says, as plain data. Everything is computed before it comes here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+
+from valence.data import Mark, Measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedSample:
+    """A text that a model wrote, with the ranges worth pointing at.
+
+    `ended` tells whether the model ended it itself or ran into the length limit.
+    """
+
+    model: str
+    mode: str
+    index: int
+    text: str
+    ended: bool
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Training loss of one model and seed against the text tokens it had seen."""
+
+    model: str
+    seed: int
+    tokens: tuple[float, ...]
+    loss: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.tokens) != len(self.loss):
+            raise ValueError(
+                f"curve of {self.model}, seed {self.seed}: {len(self.tokens)} token counts"
+                f" but {len(self.loss)} losses"
+            )
+        _require_finite(f"curve of {self.model}, seed {self.seed}", (*self.tokens, *self.loss))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo:
+    """How to read a metric. `lower_is_better` is None where neither direction is better."""
+
+    name: str
+    label: str
+    lower_is_better: bool | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole content of the page, in plain data.
+
+    `steps` are (stage, one sentence); `front` names the metrics on the x axis (ability) and
+    the y axis (misalignment); `strips` holds, by (model, mode), one value of `strip_metric`
+    per sample; `ledger` is (label, formatted value); `recipe` is YAML text.
+    """
+
+    title: str
+    lead: str
+    steps: tuple[tuple[str, str], ...]
+    conclusions: tuple[str, ...]
+    notes: tuple[str, ...]
+    metrics: tuple[MetricInfo, ...]
+    measurements: tuple[Measurement, ...]
+    front: tuple[str, str]
+    strips: Mapping[tuple[str, str], tuple[float, ...]]
+    strip_metric: str
+    samples: tuple[MarkedSample, ...]
+    curves: tuple[Curve, ...]
+    ledger: tuple[tuple[str, str], ...]
+    recipe: str
+
+    def __post_init__(self) -> None:
+        for row in self.measurements:
+            numbers = (row.value, row.low, row.high)
+            _require_finite(f"{row.metric} of {row.model}, {row.mode}", numbers)
+        for (model, mode), strip in self.strips.items():
+            _require_finite(f"strip of {model}, {mode}", strip)
+
+    def info(self, name: str) -> MetricInfo:
+        """How to read the metric `name`; the bare name where nothing is said about it."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        return MetricInfo(name=name, label=name, lower_is_better=None, note="")
+
+    def models(self) -> tuple[str, ...]:
+        """Every model that occurs anywhere, in order of first appearance."""
+        return tuple(
+            dict.fromkeys([*(m for m, _ in self._pairs()), *(c.model for c in self.curves)])
+        )
+
+    def modes(self) -> tuple[str, ...]:
+        """Every mode that occurs anywhere, in order of first appearance."""
+        return tuple(dict.fromkeys(mode for _, mode in self._pairs()))
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        yield from ((row.model, row.mode) for row in self.measurements)
+        yield from self.strips
+        yield from ((sample.model, sample.mode) for sample in self.samples)
+
+
+def _require_finite(where: str, numbers: Iterable[float | None]) -> None:
+    for number in numbers:
+        if number is not None and not isfinite(number):
+            raise ValueError(f"{where}: {number} is no measured value; leave it out or give None")
