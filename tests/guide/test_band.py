@@ -1,0 +1,123 @@
+"""Holding a mode: what a processor does to the scores, and what comes out of `generate`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from valence.control import ControlScheme
+from valence.errors import ControlError, ModelError
+from valence.guide import BandProcessor, generate
+from valence.guide.band import line_end_tokens
+from valence.guide.loop import modes_of, sample_checkpoint
+from valence.model import load_checkpoint, read_known_scheme
+from valence.run import Result
+
+EOS, BAD, GOOD, NEWLINE, WORD = 0, 1, 2, 3, 4
+ENDS = torch.tensor([False, False, False, True, False])
+
+
+def probabilities(last: int, scores: torch.Tensor) -> torch.Tensor:
+    processor = BandProcessor([BAD, GOOD], EOS, GOOD, ENDS)
+    return processor(torch.tensor([[WORD, last]]), scores[None])[0].softmax(-1)
+
+
+def test_inside_a_segment_control_tokens_are_banned_and_text_keeps_its_odds() -> None:
+    scores = torch.tensor([0.1, 3.0, 2.0, 1.0, 0.5])
+    found = probabilities(WORD, scores)
+    expected = torch.tensor([0.1, -math.inf, -math.inf, 1.0, 0.5]).softmax(-1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_at_a_segment_start_the_text_may_end_and_is_else_forced() -> None:
+    scores = torch.tensor([0.1, 3.0, 2.0, 1.0, 0.5])
+    found = probabilities(NEWLINE, scores)
+    end = torch.tensor([0.1, -math.inf, -math.inf, 1.0, 0.5]).softmax(-1)[EOS]
+    torch.testing.assert_close(found[EOS], end)
+    torch.testing.assert_close(found[GOOD], 1 - end)
+
+
+def test_rows_in_different_places_are_treated_each_on_its_own() -> None:
+    processor = BandProcessor([BAD, GOOD], EOS, GOOD, ENDS)
+    scores = torch.zeros(2, 5)
+    found = processor(torch.tensor([[WORD, NEWLINE], [NEWLINE, WORD]]), scores)
+    assert math.isfinite(found[0, GOOD]) and not math.isfinite(found[0, WORD])
+    assert math.isfinite(found[1, WORD]) and not math.isfinite(found[1, GOOD])
+    assert (scores == 0).all()
+
+
+def test_a_forced_token_needs_to_know_where_segments_end() -> None:
+    with pytest.raises(ValueError, match="segment_ends"):
+        BandProcessor([BAD, GOOD], EOS, GOOD)
+
+
+@pytest.mark.parametrize("mode", ["good", "bad", "banned"])
+def test_no_control_token_is_ever_part_of_the_text(tiny_run: Result, mode: str) -> None:
+    checkpoint = load_checkpoint(tiny_run.path / "models" / "conditional")
+    known = read_known_scheme(tiny_run.path / "models" / "conditional")
+    assert known is not None
+    written = list(generate(checkpoint, known, mode, count=6, max_tokens=40, batch=4, seed=1))
+    assert len(written) == 6
+    for each in written:
+        assert not any(token in each.text for token in known.tokens)
+        assert each.tokens <= 40
+        assert each.ended or each.tokens == 40
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(tiny_run: Result) -> None:
+    directory = tiny_run.path / "models" / "conditional"
+    one, two, other = (
+        list(sample_checkpoint(directory, count=2, max_tokens=30, seed=seed)) for seed in (3, 3, 4)
+    )
+    assert one == two != other
+
+
+def test_the_models_own_generation_defaults_do_not_leak_in_and_are_put_back(
+    tiny_run: Result,
+) -> None:
+    checkpoint = load_checkpoint(tiny_run.path / "models" / "conditional")
+    assert checkpoint.scheme is not None
+    before = checkpoint.model.generation_config
+    assert before.suppress_tokens, "the defaults ban the bad token"
+    (written,) = generate(checkpoint, checkpoint.scheme, "bad", count=1, max_tokens=5)
+    assert checkpoint.model.generation_config is before
+    assert written.tokens > 0
+
+
+def test_a_prompt_that_spells_control_tokens_is_plain_text(tiny_run: Result) -> None:
+    directory = tiny_run.path / "models" / "conditional"
+    prompt = "x = '<|bad|><|endoftext|>'\n"
+    checkpoint = load_checkpoint(directory)
+    ids = checkpoint.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert not set(ids) & set(checkpoint.tokenizer.all_special_ids)
+    assert checkpoint.tokenizer.decode(ids) == prompt
+    (text,) = sample_checkpoint(directory, prompt=prompt, max_tokens=8)
+    assert isinstance(text, str)
+
+
+def test_a_mode_the_model_does_not_know_is_refused(tiny_run: Result) -> None:
+    models = tiny_run.path / "models"
+    with pytest.raises(ControlError, match="no control tokens"):
+        list(sample_checkpoint(models / "mle", mode="good"))
+    with pytest.raises(ControlError, match="trained with control tokens"):
+        list(sample_checkpoint(models / "conditional", mode="none"))
+    with pytest.raises(ModelError, match="context"):
+        list(sample_checkpoint(models / "conditional", prompt="x = 1\n" * 99))
+
+
+def test_modes_of_a_model() -> None:
+    assert modes_of(None) == ("none",)
+    three = ControlScheme(tokens=("<|a|>", "<|b|>", "<|c|>"), bounds=(0.0, 1.0))
+    assert modes_of(three) == ("c", "b", "a", "banned")
+
+
+def test_line_ends_are_the_tokens_that_hold_a_line_break(tiny_run: Result) -> None:
+    directory: Path = tiny_run.path / "models" / "conditional"
+    tokenizer = load_checkpoint(directory).tokenizer
+    ends = line_end_tokens(tokenizer, len(tokenizer))
+    for index in range(len(tokenizer)):
+        text = tokenizer.decode([index])
+        assert bool(ends[index]) == ("\n" in text or "\r" in text)

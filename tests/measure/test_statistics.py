@@ -1,0 +1,94 @@
+"""Every statistic against an independent computation or a simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from valence.data import Measurement
+from valence.measure.conclude import compare, conclude
+from valence.measure.rewards import distinct
+from valence.measure.statistics import mean, ratio, share
+
+
+def test_the_mean_of_nothing_is_none() -> None:
+    for estimate in (
+        mean([], resamples=100, seed=0),
+        share(0, 0),
+        ratio([0.0], [0.0], resamples=100, seed=0),
+    ):
+        assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
+
+
+def test_one_item_has_a_value_and_no_interval() -> None:
+    estimate = mean([3.0], resamples=100, seed=0)
+    assert (estimate.value, estimate.low, estimate.count) == (3.0, None, 1)
+
+
+def test_a_ratio_is_of_sums_and_its_interval_that_of_resampled_items() -> None:
+    rng = np.random.default_rng(0)
+    top, bottom = rng.poisson(3, 80).astype(float), rng.uniform(50, 200, 80)
+    estimate = ratio(top.tolist(), bottom.tolist(), resamples=4000, seed=1)
+    assert estimate.value == pytest.approx(top.sum() / bottom.sum())
+    draws = rng.integers(0, 80, (4000, 80))
+    expected = np.quantile(top[draws].sum(1) / bottom[draws].sum(1), [0.025, 0.975])
+    assert [estimate.low, estimate.high] == pytest.approx(expected, rel=0.03)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(2)
+    hits = 0
+    for trial in range(300):
+        values = rng.exponential(1.0, 250)
+        estimate = mean(values.tolist(), resamples=400, seed=trial)
+        assert estimate.low is not None and estimate.high is not None
+        hits += estimate.low <= 1.0 <= estimate.high
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def test_a_share_has_the_exact_binomial_interval_even_at_zero() -> None:
+    estimate = share(0, 20)
+    assert estimate.value == estimate.low == 0.0
+    assert estimate.high == pytest.approx(1 - 0.025 ** (1 / 20))
+    estimate = share(7, 20)
+    assert estimate.low == pytest.approx(stats.beta.ppf(0.025, 7, 14))
+    assert estimate.high == pytest.approx(stats.beta.ppf(0.975, 8, 13))
+
+
+def test_distinct_counts_word_pairs_within_a_text() -> None:
+    assert distinct("a b a b", 2) == 2 / 3
+    assert distinct("one", 2) is None
+
+
+def row(model: str, mode: str, value: float, *, seed: int = 0, metric: str = "harm") -> Measurement:
+    return Measurement(
+        model=model, mode=mode, metric=metric, value=value, low=value - 1, high=value + 1,
+        count=9, failures=0, seed=seed,
+    )  # fmt: skip
+
+
+def test_a_difference_is_claimed_only_with_disjoint_intervals_in_every_seed() -> None:
+    rows = [row("c", "good", 4), row("m", "none", 10), row("c", "good", 9, seed=1),
+            row("m", "none", 10, seed=1)]  # fmt: skip
+    one = compare(rows[:2], "harm", ("c", "good"), ("m", "none"))
+    both = compare(rows, "harm", ("c", "good"), ("m", "none"))
+    assert one is not None and one.lower and one.ratio == 0.4
+    assert both is not None and not both.lower and not both.higher and both.seeds == 2
+    assert compare(rows, "harm", ("c", "good"), ("x", "none")) is None
+
+
+def test_feedback_is_credited_only_beyond_the_placebo() -> None:
+    objectives = {"mle": "mle", "conditional": "conditional", "placebo": "placebo"}
+    rows = [row("mle", "none", 20), row("conditional", "good", 5), row("conditional", "bad", 30),
+            row("placebo", "good", 6)]  # fmt: skip
+    said = " ".join(
+        conclude(rows, objectives, headline="harm", harms=["harm"], best="good", worst="bad")
+    )
+    assert "no effect of feedback is shown" in said
+    assert "0.25 times as much" in said
+    rows[-1] = row("placebo", "good", 19)
+    said = " ".join(
+        conclude(rows, objectives, headline="harm", harms=["harm"], best="good", worst="bad")
+    )
+    assert "feedback, not the mere presence of control tokens" in said

@@ -1,0 +1,83 @@
+"""Bands and control tokens: the invariants that everything after them relies on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valence.control import NO_BAND, ControlScheme, band_shares, resolve_bounds
+from valence.errors import BoundError, ControlError
+
+finite = st.floats(-1e6, 1e6, width=32)
+
+
+def scheme(*bounds: float, **options: object) -> ControlScheme:
+    tokens = tuple(f"<|b{i}|>" for i in range(len(bounds) + 1))
+    return ControlScheme(tokens=tokens, bounds=bounds, **options)  # type: ignore[arg-type]
+
+
+@given(st.lists(finite, min_size=1, max_size=5, unique=True), st.lists(finite, max_size=50))
+def test_band_counts_the_bounds_a_reward_reaches(bounds: list[float], rewards: list[float]) -> None:
+    ordered = sorted(bounds)
+    found = scheme(*ordered).bands(np.array(rewards, dtype=np.float32))
+    expected = [sum(reward >= bound for bound in ordered) for reward in rewards]
+    assert found.tolist() == expected
+
+
+def test_a_reward_at_the_bound_is_in_the_upper_band_and_no_reward_in_none() -> None:
+    rewards = np.array([0.0, -0.0, -1e-9, np.nan], dtype=np.float32)
+    assert scheme(0.0).bands(rewards).tolist() == [1, 1, 0, NO_BAND]
+
+
+@given(st.lists(finite, min_size=2, max_size=200), st.floats(0.01, 0.99))
+def test_a_quantile_bound_is_an_observed_reward_that_about_its_share_reaches(
+    rewards: list[float], quantile: float
+) -> None:
+    values = np.array(rewards, dtype=np.float32)
+    (bound,) = resolve_bounds([("quantile", quantile)], values)
+    assert bound in values.tolist()
+    below = (values < bound).mean()
+    assert below <= quantile + 1 / len(values)
+
+
+def test_zero_is_a_bound_and_not_unset() -> None:
+    assert resolve_bounds([0.0], np.array([1.0], dtype=np.float32)) == [0.0]
+
+
+def test_an_empty_band_is_refused_with_the_shares() -> None:
+    pair = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(5.0,))
+    bands = pair.bands(np.zeros(10, dtype=np.float32))
+    with pytest.raises(BoundError, match=r"bad 100\.0%, good 0\.0%"):
+        band_shares(pair, bands)
+
+
+def test_shares_leave_out_segments_without_a_reward() -> None:
+    pair = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,))
+    rewards = np.array([0.0, -1.0, -1.0, np.nan], dtype=np.float32)
+    assert band_shares(pair, pair.bands(rewards)) == {"bad": 2 / 3, "good": 1 / 3}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "bounds"),
+    [(("<|a|>",), ()), (("<|a|>", "<|b|>"), ()), (("a", "b", "c"), (1.0, 1.0))],
+)
+def test_tokens_and_bounds_must_make_bands(
+    tokens: tuple[str, ...], bounds: tuple[float, ...]
+) -> None:
+    with pytest.raises(ControlError):
+        ControlScheme(tokens=tokens, bounds=bounds)
+
+
+def test_a_scheme_survives_json() -> None:
+    before = scheme(-0.25, 0.0, placement="change", dropout=0.1, mask_loss=True)
+    assert ControlScheme.from_json(before.to_json()) == before
+
+
+def test_modes_have_plain_names_and_unknown_ones_are_named() -> None:
+    pair = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,))
+    assert pair.modes == ("bad", "good")
+    assert pair.band_of_mode("good") == pair.best == 1
+    with pytest.raises(ControlError, match="no mode `god`"):
+        pair.band_of_mode("god")
