@@ -38,8 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(emoji=False)
+err = Console(stderr=True, emoji=False)
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A YAML file, or the name of a packaged recipe (see `recipes`).")

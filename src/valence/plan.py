@@ -23,6 +23,8 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
     Times one training step of a small model; says so where it did not.
     """
     scorer = build_scorer(recipe.score.scorer)
+    for metric in recipe.measure.metrics.values():
+        build_scorer(metric.scorer)
     for entry in recipe.models.values():
         build_objective(entry.objective)
     vocabulary = recipe.tokenizer.vocab_size + len(recipe.control.tokens)

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -22,7 +23,13 @@ from valence.errors import MissingFileError, RecipeError, ValenceError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-DESCRIBED = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+DESCRIBED = ConfigDict(
+    extra="forbid",
+    frozen=True,
+    strict=True,
+    allow_inf_nan=False,
+    use_attribute_docstrings=True,
+)
 
 
 class Part(BaseModel):
@@ -103,6 +110,9 @@ class ControlRecipe(Part):
             )
         if len(set(self.tokens)) != len(self.tokens) or not all(self.tokens):
             raise ValueError("control tokens must be distinct and not empty")
+        numbers = [bound for bound in self.bounds if isinstance(bound, float)]
+        if any(low >= high for low, high in pairwise(numbers)):
+            raise ValueError("control.bounds must ascend, from the worst band to the best")
         return self
 
 
@@ -125,6 +135,15 @@ class ModelRecipe(Part):
     intermediate_size: Positive = 640
     max_position_embeddings: Positive = 1024
     tie_word_embeddings: bool = True
+
+    @model_validator(mode="after")
+    def _heads_share_evenly(self) -> ModelRecipe:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"model.num_attention_heads ({self.num_attention_heads}) must be a multiple of"
+                f" model.num_key_value_heads ({self.num_key_value_heads})"
+            )
+        return self
 
 
 class TrainRecipe(Part):
@@ -253,6 +272,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -288,7 +309,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     path = Path(source)
     packaged = packaged_recipes()
     if path.is_file():
-        text, where = path.read_text(encoding="utf-8", errors="strict"), str(path)
+        text, where = _read(path), str(path)
     elif str(source) in packaged:
         text, where = packaged[str(source)], f"recipe `{source}`"
     else:
@@ -316,10 +337,24 @@ def build_recipe(tree: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
         ) from None
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"cannot be read as text ({error})", where=str(path), fix="Give a UTF-8 YAML file."
+        ) from None
+
+
+# What YAML raises for text that it cannot take: some of its constructors let the builtin
+# through, for instance for the 13th month, a list as a key, or brackets without end.
+NOT_YAML = (yaml.YAMLError, ValueError, TypeError, RecursionError)
+
+
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
         tree = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         flat = " ".join(str(error).split())
         raise RecipeError(
             f"not valid YAML: {flat}", where=where, fix="Mend the file there."
@@ -344,7 +379,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         )
     try:
         value = yaml.load(raw, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError:
+    except NOT_YAML:
         raise RecipeError(
             f"`{raw}` is not a YAML value", where=f"--set {key}", fix="Quote it."
         ) from None
@@ -377,19 +412,21 @@ def _explain(error: ValidationError, where: str) -> ValenceError:
 
 
 def _nearest(place: list[str]) -> str:
-    """The nearest valid key in the same part, or else anywhere in a recipe."""
+    """The nearest valid key: a near miss here, then that very key elsewhere, then any."""
     part = _part_at(Recipe, place[:-1])
-    here = list(part.model_fields) if part else []
-    close = difflib.get_close_matches(place[-1], here, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean `{'.'.join([*place[:-1], close[0]])}`?"
-    for name, field in Recipe.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            close = difflib.get_close_matches(place[-1], list(inner.model_fields), n=1, cutoff=0.8)
-            if close:
-                return f"; did you mean `{name}.{close[0]}`?"
-    return f"; valid keys here: {', '.join(here)}" if here else ""
+    here = {".".join([*place[:-1], key]): key for key in (part.model_fields if part else ())}
+    elsewhere = {
+        f"{name}.{key}": key
+        for name, field in Recipe.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        for key in field.annotation.model_fields
+    }
+    for keys, cutoff in ((here, 0.8), (elsewhere, 1.0), (here, 0.5), (elsewhere, 0.8)):
+        close = difflib.get_close_matches(place[-1], keys.values(), n=1, cutoff=cutoff)
+        if close:
+            meant = [f"`{dotted}`" for dotted, key in keys.items() if key == close[0]]
+            return f"; did you mean {' or '.join(meant)}?"
+    return f"; valid keys here: {', '.join(here.values())}" if here else ""
 
 
 def _part_at(part: type[BaseModel], place: list[str]) -> type[BaseModel] | None:

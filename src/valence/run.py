@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import platform
 import shutil
 import sys
@@ -496,7 +497,9 @@ class _MetricsLog:
         if not self.started:
             self._drop_from(entry["step"])
             self.started = True
-        line = {"model": self.model, "seed": self.seed, **entry}
+        # JSON has no NaN; a norm that overflowed is not a number.
+        plain = {k: v if math.isfinite(v or 0) else None for k, v in entry.items()}
+        line = {"model": self.model, "seed": self.seed, **plain}
         with storage(self.path), self.path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line, allow_nan=False) + "\n")
 

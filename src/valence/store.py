@@ -23,7 +23,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from valence.errors import MissingFileError, RunExistsError, StoreError
+from valence.errors import MissingFileError, RunExistsError, StoreError, ValenceError
+
+PARTIAL = ".partial"
+"""How the name of a file ends that is still being written."""
 
 
 @contextlib.contextmanager
@@ -32,17 +35,16 @@ def writing(path: Path) -> Iterator[Path]:
 
     Raises `StoreError` when the system refuses, with what to do about a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield beside
-        with beside.open("rb") as handle:
-            os.fsync(handle.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    finally:
-        beside.unlink(missing_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            with beside.open("rb") as handle:
+                os.fsync(handle.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -50,7 +52,7 @@ def storage(path: Path) -> Iterator[None]:
     """Turns the system's refusals inside the block into `StoreError` for `path`."""
     try:
         yield
-    except StoreError:
+    except ValenceError:
         raise
     except OSError as error:
         raise storage_error(error, path) from error
@@ -58,8 +60,6 @@ def storage(path: Path) -> Iterator[None]:
 
 def storage_error(error: OSError, path: Path) -> StoreError:
     """The system's refusal as an error that says what to do."""
-    if isinstance(error, StoreError):
-        return error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             "the disk is full",
@@ -67,9 +67,9 @@ def storage_error(error: OSError, path: Path) -> StoreError:
             fix="Free some room and start again: finished parts are kept.",
         )
     return StoreError(
-        f"cannot write ({error.strerror or error})",
+        f"the system refuses ({error.strerror or error})",
         where=str(path),
-        fix="Check that the place exists and that you may write there.",
+        fix="Check that the place exists and that you may read and write there.",
     )
 
 
@@ -170,7 +170,7 @@ class RunDirectory:
             raise RunExistsError(
                 "is a file, not a directory", where=str(path), fix="Choose another --out."
             )
-        if path.is_dir() and any(path.iterdir()) and not marker.is_file():
+        if path.is_dir() and not marker.is_file() and _holds_something(path):
             raise RunExistsError(
                 "the directory holds something that is not a run",
                 where=str(path),
@@ -178,10 +178,12 @@ class RunDirectory:
             )
         run = cls(path)
         if marker.is_file():
-            run._take_lock()
-            if overwrite:
-                run._empty()
-            elif marker.read_bytes() != recipe_yaml.encode() and not resume:
+            with storage(path):
+                run._take_lock()
+                if overwrite:
+                    run._empty()
+                same = not overwrite and marker.read_bytes() == recipe_yaml.encode()
+            if not (same or resume or overwrite):
                 run.close()
                 raise RunExistsError(
                     "the directory holds a run of another recipe",
@@ -250,7 +252,7 @@ class RunDirectory:
         key = digest(inputs)
         path, marker = self.path / name, self._marker(name)
         known = read_json(marker) if marker.is_file() else {}
-        work = path.with_name(f".{path.name}.partial")
+        work = path.with_name(f".{path.name}{PARTIAL}")
         if known.get("key") == key and path.exists():
             yield Stage(name=name, path=path, work=work, done=True, facts=known["facts"])
             return
@@ -260,6 +262,8 @@ class RunDirectory:
             if work.exists() and not (note.is_file() and note.read_text() == key):
                 shutil.rmtree(work)
             work.mkdir(parents=True, exist_ok=True)
+            for left in work.glob(f".*{PARTIAL}"):  # A killed run could not clean up.
+                left.unlink()
             note.write_text(key)
         stage = Stage(name=name, path=path, work=work, done=False)
         started = time.monotonic()
@@ -271,3 +275,11 @@ class RunDirectory:
                 shutil.rmtree(path)
             work.replace(path)
         write_json(marker, {"key": key, "facts": stage.facts, "inputs": dict(inputs)})
+
+
+def _holds_something(directory: Path) -> bool:
+    """Whether there is more than what a run leaves that ended before it had begun."""
+    return any(
+        entry.name != ".lock" and not (entry.name.startswith(".") and entry.suffix == PARTIAL)
+        for entry in directory.iterdir()
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -114,8 +116,10 @@ def run_jobs(
         return total
     # Spawned, not forked: the parent may hold threads (torch, progress display).
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(workers, len(waiting)), mp_context=context) as pool:
-        futures = [pool.submit(score_shard, job) for job in waiting]
+        with _interrupts_blocked():
+            futures = [pool.submit(score_shard, job) for job in waiting]
         try:
             for future in as_completed(futures):
                 finished(future.result())
@@ -127,8 +131,24 @@ def run_jobs(
             ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            # A shard of a slow scorer may take hours: whoever stops does not wait for it.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
             raise
     return total
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Ctrl-C waits; processes that are started inside never see it, and so never complain.
+
+    The terminal sends it to them too, but to stop is the parent's decision.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def score_shard(job: ShardJob, scorer: Scorer | None = None) -> Ledger:
@@ -164,6 +184,12 @@ def score_document(scorer: Scorer, document: Document, segments: Sequence[Segmen
             stage="score", kind=type(error).__name__, message=f"{document.id}: {error}"
         )
         return [failure] * len(segments)
+    if not all(isinstance(result, Score | Failure) for result in results):
+        raise ScorerError(
+            f"{scorer.id.name} gave something else than Score and Failure",
+            where=document.id,
+            fix="A scorer answers with a Score or a Failure per segment.",
+        )
     if len(results) != len(segments):
         raise ScorerError(
             f"{scorer.id.name} gave {len(results)} results for {len(segments)} segments",

@@ -32,15 +32,21 @@ from valence.store import digest_files, read_json, read_parquet, write_json, wri
 SHARD_CHARS = 1_000_000
 """Characters per shard: small enough that a killed run loses seconds."""
 
-DOCUMENTS = pa.schema(
-    {
-        "id": pa.string(),
-        "source": pa.string(),
-        "held_out": pa.bool_(),
-        "text": pa.large_string(),
-        "ends": pa.list_(pa.int64()),
-    }
-)
+COLUMNS: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "source": pa.string(),
+    "held_out": pa.bool_(),
+    "text": pa.large_string(),
+    "ends": pa.list_(pa.int64()),
+}
+_COLUMNS: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "source": pa.string(),
+    "held_out": pa.bool_(),
+    "text": pa.large_string(),
+    "ends": pa.list_(pa.int64()),
+}
+DOCUMENTS = pa.schema(_COLUMNS)
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) in characters."""

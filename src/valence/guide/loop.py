@@ -18,7 +18,8 @@ from transformers import (
 
 from valence.control import ControlScheme
 from valence.errors import ControlError, ModelError
-from valence.guide.band import BandProcessor, line_end_tokens
+from valence.guide.band import BandProcessor, NucleusProcessor, line_end_tokens
+from valence.guide.cache import growing_cache
 from valence.model import Checkpoint, load_checkpoint, read_known_scheme, text_ids
 from valence.precision import Precision, autocast
 
@@ -89,8 +90,7 @@ def generate(
     budget = _TextBudget(ids.shape[1], max_tokens, torch.tensor(control_ids, device=model.device))
     config = GenerationConfig(
         do_sample=True,
-        temperature=temperature,
-        top_p=top_p,
+        # Temperature and top-p are the last of our own processors.
         top_k=0,
         # At the most a control token per text token.
         max_new_tokens=min(context - ids.shape[1], 2 * max_tokens),
@@ -111,7 +111,10 @@ def generate(
                 inputs,
                 attention_mask=torch.ones_like(inputs),
                 generation_config=config,
-                logits_processor=LogitsProcessorList([processor]),
+                logits_processor=LogitsProcessorList(
+                    [processor, NucleusProcessor(temperature, top_p)]
+                ),
+                past_key_values=growing_cache(model),
                 stopping_criteria=[budget],
             )
         for row in output[:, ids.shape[1] :].tolist():
