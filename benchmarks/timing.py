@@ -11,6 +11,7 @@ import json
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,6 +130,32 @@ def peak_memory() -> int:
         return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def wait() -> None:
+    """Until the CUDA device, if there is one, has done what was asked of it."""
+    torch = sys.modules["torch"]
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def matmul_rates(device: str) -> dict[str, float]:
+    """The best rate of a square matrix product in each precision, in FLOP/s."""
+    import torch  # Here, because the processes that annotate start without it.
+
+    sizes = (4096, 8192) if device == "cuda" else (1024, 2048)
+    rates: dict[str, float] = {}
+    for kind, dtype in {"fp32": torch.float32, "bf16": torch.bfloat16}.items():
+        for size in sizes:
+            matrix = torch.randn(size, size, device=device, dtype=dtype)
+            for _ in range(4):
+                wait()
+                started = time.perf_counter()
+                matrix @ matrix
+                wait()
+                rate = 2 * size**3 / (time.perf_counter() - started)
+                rates[kind] = max(rate, rates.get(kind, 0.0))
+    return rates
 
 
 def spawn(script: str, *arguments: str) -> dict[str, Any]:

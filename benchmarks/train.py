@@ -20,18 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import timing
 import torch
-from timing import (
-    Row,
-    argument_parser,
-    compare,
-    interleaved,
-    measured,
-    peak_memory,
-    publish,
-    ratio,
-    spawn,
-)
+from timing import Row
 from transformers import PreTrainedModel, get_scheduler
 
 from valence.model import best_device, create_model
@@ -79,7 +70,7 @@ class _Enough(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the rows."""
-    parser = argument_parser(__doc__)
+    parser = timing.argument_parser(__doc__)
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="default: the faster one")
     parser.add_argument("--child", choices=("choose", *SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
@@ -90,25 +81,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     amount = QUICK if options.quick else FULL
     rounds = options.rounds or amount.rounds
-    precision = options.precision or spawn(__file__, "--child", "choose")["precision"]
+    precision = options.precision or timing.spawn(__file__, "--child", "choose")["precision"]
     with tempfile.TemporaryDirectory() as folder:
-        # The children first, while this process is small: see `peak_memory`.
+        # The children first, while this process is small: see `timing.peak_memory`.
         rows = memory_rows(Path(folder), recipe, precision, amount)
         rows += speed_rows(Path(folder), recipe, precision, amount.steps, rounds)
         rows += first_step_rows(Path(folder), recipe, precision, amount, rounds)
     shape = f"batch {recipe.train.batch} x {recipe.train.block} tokens, {recipe.train.optimizer}"
     where = f"{best_device().type}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    publish(f"model and batch of `demo`: {shape}, {precision}; {where}", rows, options.json)
-
-
-def vocabulary(recipe: Recipe) -> int:
-    """Text tokens, EOS among them, and control tokens."""
-    return recipe.tokenizer.vocab_size + len(recipe.control.tokens)
+    timing.publish(f"model and batch of `demo`: {shape}, {precision}; {where}", rows, options.json)
 
 
 def fresh_model(recipe: Recipe) -> PreTrainedModel:
     """The recipe's model with the same weights every time."""
-    return create_model(recipe.model, vocabulary(recipe), EOS, SEED).to(best_device())
+    vocabulary = recipe.tokenizer.vocab_size + len(recipe.control.tokens)
+    return create_model(recipe.model, vocabulary, EOS, SEED).to(best_device())
 
 
 def random_pack(directory: Path, recipe: Recipe, rows: int) -> Path:
@@ -121,18 +108,12 @@ def random_pack(directory: Path, recipe: Recipe, rows: int) -> Path:
     )
     for start in range(0, rows, 4096):  # In parts, to keep this process small.
         part = packed[start : start + 4096]
-        part[:] = rng.integers(0, vocabulary(recipe), part.shape, dtype=np.uint16)
+        part[:] = rng.integers(0, recipe.tokenizer.vocab_size, part.shape, dtype=np.uint16)
     packed.flush()
     tokens = rows * block
     manifest = {"rows": rows, "block": block, "tokens": tokens, "text_tokens": tokens}
     write_json(directory / "manifest.json", {**manifest, "masked_ids": []})
     return directory
-
-
-def wait() -> None:
-    """Until the device has done what was asked of it."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def train_bare(model: PreTrainedModel, pack: Path, recipe: Recipe, precision: Precision) -> Trace:
@@ -162,9 +143,9 @@ def train_bare(model: PreTrainedModel, pack: Path, recipe: Recipe, precision: Pr
         optimizer.zero_grad()
         losses.append(loss.detach())
         if step == 0:
-            wait()
+            timing.wait()
             trace.first = time.perf_counter() - started
-    wait()
+    timing.wait()
     trace.last = time.perf_counter() - started
     trace.losses = torch.stack(losses).tolist()
     return trace
@@ -175,7 +156,6 @@ def train_valence(
     pack: Path,
     recipe: Recipe,
     precision: Precision,
-    *,
     only_first: bool = False,
 ) -> Trace:
     """The same through `valence.train.train`."""
@@ -183,7 +163,7 @@ def train_valence(
 
     def on_progress(step: int, steps: int) -> None:
         if step in (1, steps):
-            wait()
+            timing.wait()
             trace.last = time.perf_counter() - started
         if step == 1:
             trace.first = trace.last
@@ -193,17 +173,9 @@ def train_valence(
     with tempfile.TemporaryDirectory() as checkpoints:
         started = time.perf_counter()
         with contextlib.suppress(_Enough):
-            train(
-                model,
-                pack,
-                build_objective("mle"),
-                recipe.train,
-                Path(checkpoints),
-                seed=SEED,
-                precision=precision,
-                on_log=lambda entry: trace.logged.update({entry["step"]: entry["loss"]}),
-                on_progress=on_progress,
-            )
+            what = (model, pack, build_objective("mle"), recipe.train, Path(checkpoints))
+            how = {"seed": SEED, "precision": precision, "on_progress": on_progress}
+            train(*what, **how, on_log=lambda row: trace.logged.update({row["step"]: row["loss"]}))
     return trace
 
 
@@ -221,23 +193,24 @@ def run_child(side: str, pack: Path, recipe: Recipe, precision: Precision) -> di
         seconds = measure_precision(model, batch=settings.batch, block=settings.block)
         return {"precision": choose_precision(seconds)}
     trace = SIDES[side](model, pack, recipe, precision)
-    return {"peak": peak_memory(), "first": trace.first}
+    return {"peak": timing.peak_memory() / 2**20, "first": trace.first}
 
 
 def memory_rows(folder: Path, recipe: Recipe, precision: Precision, amount: Amount) -> list[Row]:
     """Peak memory of each side in its own process, and Valence's first step there."""
     pack = random_pack(folder / "child", recipe, amount.child_steps * recipe.train.batch)
     given = ("--pack", str(pack), "--precision", precision)
-    seen = interleaved(
+    seen = timing.interleaved(
         amount.child_rounds,
-        {side: lambda side=side: spawn(__file__, "--child", side, *given) for side in SIDES},
+        {side: lambda side=side: timing.spawn(__file__, "--child", side, *given) for side in SIDES},
     )
-    peaks = {side: [child["peak"] / 2**20 for child in children] for side, children in seen.items()}
-    assert min(map(min, peaks.values())) > peak_memory() / 2**20, "these are the parent's peaks"
+    peaks = {side: [child["peak"] for child in children] for side, children in seen.items()}
+    own = timing.peak_memory() / 2**20
+    assert min(map(min, peaks.values())) > own, "the children's peaks are their parent's"
     first = [child["first"] for child in seen["valence"]]
     return [
-        *compare("peak memory", peaks, "MiB", goal="<= 1.10"),
-        measured("first step in a fresh process", first, "s", goal="<= 10"),
+        *timing.compare("peak memory", peaks, "MiB", goal="<= 1.10"),
+        timing.measured("first step in a fresh process", first, "s", goal="<= 10"),
     ]
 
 
@@ -247,15 +220,14 @@ def speed_rows(
     """Tokens per second of each side, their ratio, and their share of what is possible."""
     tokens = steps * recipe.train.batch * recipe.train.block
     pack = random_pack(folder / "timed", recipe, steps * recipe.train.batch)
-    before = matmul_rates()
-    seen = interleaved(
-        rounds,
-        {
-            side: lambda run=run: run(fresh_model(recipe), pack, recipe, precision)
-            for side, run in SIDES.items()
-        },
-    )
-    ceilings = {kind: max(rate, before[kind]) for kind, rate in matmul_rates().items()}
+    sides = {
+        side: lambda run=run: run(fresh_model(recipe), pack, recipe, precision)
+        for side, run in SIDES.items()
+    }
+    before = timing.matmul_rates(best_device().type)
+    seen = timing.interleaved(rounds, sides)
+    after = timing.matmul_rates(best_device().type)
+    ceilings = {kind: max(before[kind], after[kind]) for kind in before}
     # Without the first step, which sets up much that is done once.
     speeds = {
         side: [tokens * (1 - 1 / steps) / (trace.last - trace.first) for trace in traces]
@@ -264,8 +236,8 @@ def speed_rows(
     whole = {side: [tokens / trace.last for trace in traces] for side, traces in seen.items()}
     note = "the first step and what is set up before it weigh more in a short training"
     return [
-        *compare("speed", speeds, "tokens/s", goal=">= 0.95"),
-        *compare(f"speed of {steps} steps from the call", whole, "tokens/s", note=note),
+        *timing.compare("speed", speeds, "tokens/s", goal=">= 0.95"),
+        *timing.compare(f"speed of {steps} steps from the call", whole, "tokens/s", note=note),
         loss_row(seen),
         *utilisation_rows(recipe, speeds, ceilings),
     ]
@@ -286,24 +258,6 @@ def loss_row(seen: dict[str, list[Trace]]) -> Row:
     )
 
 
-def matmul_rates() -> dict[str, float]:
-    """The best rate of a square matrix product in each precision, in FLOP/s."""
-    device = best_device()
-    sizes = (4096, 8192) if device.type == "cuda" else (1024, 2048)
-    rates: dict[str, float] = {}
-    for kind, dtype in {"fp32": torch.float32, "bf16": torch.bfloat16}.items():
-        for size in sizes:
-            left = torch.randn(size, size, device=device, dtype=dtype)
-            for _ in range(4):
-                wait()
-                started = time.perf_counter()
-                left @ left
-                wait()
-                rate = 2 * size**3 / (time.perf_counter() - started)
-                rates[kind] = max(rate, rates.get(kind, 0.0))
-    return rates
-
-
 def utilisation_rows(
     recipe: Recipe, speeds: dict[str, list[float]], ceilings: dict[str, float]
 ) -> list[Row]:
@@ -312,14 +266,13 @@ def utilisation_rows(
     per_token = training_flops(fresh_model(recipe), block, block) / block
     kind, ceiling = max(ceilings.items(), key=lambda item: item[1])
     rows = [
-        Row(name=f"matrix product, {name}", value=rate / 1e9, unit="GFLOP/s")
-        for name, rate in ceilings.items()
+        Row(name=f"matrix product, {k}", value=v / 1e9, unit="GFLOP/s") for k, v in ceilings.items()
     ]
     for side, seen in speeds.items():
-        rates = [speed * per_token for speed in seen]
-        best, against = [ceiling] * len(rates), f"best matrix product here, {kind}"
-        rows.append(measured(f"achieved, {side}", [rate / 1e9 for rate in rates], "GFLOP/s"))
-        rows.append(ratio(f"MFU, {side}", rates, best, of=side, against=against))
+        rates = [speed * per_token / 1e9 for speed in seen]
+        best, against = [ceiling / 1e9] * len(rates), f"best matrix product here, {kind}"
+        rows.append(timing.measured(f"achieved, {side}", rates, "GFLOP/s"))
+        rows.append(timing.ratio(f"MFU, {side}", rates, best, of=side, against=against))
     return rows
 
 
@@ -336,10 +289,10 @@ def first_step_rows(
     def first(pack: Path) -> float:
         return train_valence(fresh_model(recipe), pack, recipe, precision, only_first=True).first
 
-    seen = interleaved(
+    seen = timing.interleaved(
         rounds, {name: lambda pack=pack: first(pack) for name, pack in packs.items()}
     )
-    return compare("first step", seen, "s", goal="near 1, and each <= 10 s")
+    return timing.compare("first step", seen, "s", goal="near 1, and each <= 10 s")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def tiny_tree(texts: Path) -> dict[str, Any]:
             "metrics": {
                 "local_violations_per_kchar": {
                     "scorer": "pep8-local",
+                    "cut": "complete_lines",
                     "scale": -1000,
                     "weight": "chars",
                 },

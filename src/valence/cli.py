@@ -192,11 +192,13 @@ def sample_command(
     max_tokens: Annotated[int, typer.Option(min=1, help="Text tokens at the most.")] = 256,
     temperature: Annotated[float, typer.Option(help="Above 0.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Above 0, at most 1.")] = 0.9,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
 ) -> None:
     """Write texts with a trained model, in one of its modes."""
     from valence.guide.loop import sample_checkpoint
 
+    if not prompt.isascii() and "\\udc" in ascii(prompt):  # How Python keeps bytes that are no text.
+        raise RecipeError("is not valid UTF-8", where="--prompt", fix="Give text.")
     for index, text in enumerate(
         sample_checkpoint(
             model,

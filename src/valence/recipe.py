@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from valence.errors import MissingFileError, RecipeError, ValenceError
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Positive = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 DESCRIBED = ConfigDict(
@@ -201,7 +202,7 @@ class MetricRecipe(Part):
     """The reward is multiplied by this; -1000 turns reward per character into harm per 1,000."""
     weight: Literal["chars", "samples"] = "samples"
     """Average over characters (a ratio of sums) or over samples."""
-    cut: Literal["none", "complete_statements"] = "none"
+    cut: Literal["none", "complete_lines", "complete_statements"] = "none"
     """What to cut from the end of a sample that ran into the length limit."""
     failures_as: Name | None = None
     """Also report the share of samples that the scorer could not score, under this name."""
@@ -232,7 +233,7 @@ class Recipe(Part):
 
     name: Name
     description: str = ""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """One full set of models per seed; the first also seeds corpus order and tokenizer."""
     corpus: CorpusRecipe = CorpusRecipe()
     score: ScoreRecipe = ScoreRecipe()

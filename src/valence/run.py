@@ -26,7 +26,7 @@ import transformers
 from valence import __version__
 from valence.annotate.run import annotate, read_annotated, write_documents
 from valence.control import ControlScheme, band_shares, resolve_bounds
-from valence.corpus.readers import read_corpus
+from valence.corpus.readers import corpus_stamp, read_corpus
 from valence.corpus.segment import SEGMENTERS
 from valence.data import Measurement, Sample
 from valence.guide.loop import generate, modes_of
@@ -54,7 +54,7 @@ from valence.train import train
 Until = Literal["annotate", "train", "measure", "report"]
 Progress = Callable[[int, int], None]
 
-SHOWN_SAMPLES = 6
+SHOWN_SAMPLES = 4
 """Samples per model and mode that the report shows."""
 
 OTHER_METRICS = ("loss_per_text_token", "bits_per_byte", "distinct_2")
@@ -110,6 +110,8 @@ def run(
     scorers = [recipe.score.scorer, *(m.scorer for m in recipe.measure.metrics.values())]
     for name in scorers:
         build_scorer(name)
+    with torch.device("meta"):  # A shape that cannot be built fails now, not after scoring.
+        create_model(recipe.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
     path = out or Path("runs") / recipe.name
     with RunDirectory.open(path, recipe.to_yaml(), resume=resume, overwrite=overwrite) as place:
         journey = _Journey(recipe, place, display or Silent())
@@ -148,6 +150,7 @@ class _Journey:
         corpus = self.recipe.corpus
         inputs = {
             "corpus": corpus.model_dump(mode="json"),
+            "files": corpus_stamp(corpus),
             "seed": self.recipe.seed,
             "version": __version__,
             "python": sys.version,

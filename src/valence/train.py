@@ -201,6 +201,7 @@ def train(
         "train_seconds": round(seconds, 3),
         "first_step_seconds": round(watch.first_step or 0.0, 3),
         "resumed": resume is not None,
+        "threads": torch.get_num_threads(),
         "tokens_per_second": round(manifest["tokens"] / seconds, 1),
         "flops": training_flops(model, manifest["tokens"], manifest["block"]),
         "last_loss": losses[-1] if losses else None,

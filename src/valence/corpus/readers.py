@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from valence.corpus.unformat import file_share, unformat
 from valence.data import Document, Failure
 from valence.errors import CorpusError, MissingFileError
 from valence.recipe import CorpusRecipe
+from valence.store import digest
 
 READ = "read"
 
@@ -32,16 +34,19 @@ def read_corpus(recipe: CorpusRecipe, seed: int) -> Iterator[Document | Failure]
     else:
         found = read_files(recipe.paths, text_column=recipe.text_column)
     documents = []
+    dropped: Counter[str] = Counter()
     for item in found:
-        if isinstance(item, Failure):
-            yield item
-        elif item.text:
+        if isinstance(item, Document) and item.text:
             documents.append(item)
-        else:
-            yield Failure(stage=READ, kind="empty", message=item.source)
+            continue
+        if isinstance(item, Document):
+            item = Failure(stage=READ, kind="empty", message=item.source)
+        dropped[item.kind] += 1
+        yield item
     if not documents:
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in dropped.items())
         raise CorpusError(
-            "there is no document with text in it",
+            f"there is no document with text in it ({kinds or 'no file'})",
             where=", ".join(recipe.paths) or recipe.reader,
             fix="Check corpus.paths and corpus.text_column.",
         )
@@ -53,6 +58,13 @@ def read_corpus(recipe: CorpusRecipe, seed: int) -> Iterator[Document | Failure]
         share = file_share(document.id, shares=recipe.unformat.shares, seed=seed)
         text = unformat(document.text, share=share, seed=seed)
         yield Document(id=document.id, text=text, source=document.source)
+
+
+def corpus_stamp(recipe: CorpusRecipe) -> str:
+    """A digest of the names, sizes and times of a recipe's files: it changes when they do."""
+    paths = sorted({path for pattern in recipe.paths for path in _expand(pattern)})
+    stats = [(path.as_posix(), path.stat()) for path in paths]
+    return digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
 
 
 def is_held_out(document_id: str, *, share: float, seed: int) -> bool:
@@ -67,7 +79,9 @@ def read_files(paths: Iterable[str], *, text_column: str) -> Iterator[Document |
         matches = sorted(_expand(pattern))
         if not matches:
             raise MissingFileError(
-                "no such file, and nothing matches",
+                "the folder holds no file"
+                if Path(pattern).is_dir()
+                else "no such file, and nothing matches",
                 where=pattern,
                 fix="Give a file, a folder, or a glob such as 'texts/**/*.txt'.",
             )

@@ -15,7 +15,17 @@ from valence.score.table import build_scorer
 
 Cut = Callable[[str], str]
 
-CUTS: dict[str, Cut] = {"none": str, "complete_statements": complete_statements}
+
+def complete_lines(text: str) -> str:
+    """The text up to and with its last line break."""
+    return text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
+
+
+CUTS: dict[str, Cut] = {
+    "none": str,
+    "complete_lines": complete_lines,
+    "complete_statements": complete_statements,
+}
 
 WORDS = re.compile(r"\w+|[^\w\s]")
 
@@ -33,13 +43,18 @@ def judge(sample: Sample, metric: MetricRecipe) -> Judged:
 
     A sample that ran into the length limit may first lose its unfinished end.
     """
-    text = sample.text if sample.ended else CUTS[metric.cut](sample.text)
+    text = judged_text(sample, metric)
     if not text:
         return Judged(chars=0, result=Failure(stage="measure", kind="empty", message="no text"))
     document = Document(id=f"{sample.model}/{sample.mode}/{sample.index}", text=text, source="")
     whole = [Segment(start=0, end=len(text))]
     (result,) = score_document(build_scorer(metric.scorer), document, whole)
     return Judged(chars=len(text), result=result)
+
+
+def judged_text(sample: Sample, metric: MetricRecipe) -> str:
+    """The part of a sample that a metric judges."""
+    return sample.text if sample.ended else CUTS[metric.cut](sample.text)
 
 
 def measure_samples(samples: Sequence[Sample], recipe: MeasureRecipe) -> list[Measurement]:
@@ -62,9 +77,9 @@ def per_sample(samples: Sequence[Sample], metric: MetricRecipe) -> list[float]:
 
 def mark(sample: Sample, recipe: MeasureRecipe) -> list[Mark]:
     """What the headline metric's scorer objects to in a sample; nothing if it cannot point."""
-    scorer = build_scorer(recipe.metrics[recipe.headline].scorer)
-    pointer = getattr(scorer, "marks", None)
-    return list(pointer(sample.text)) if pointer is not None else []
+    metric = recipe.metrics[recipe.headline]
+    pointer = getattr(build_scorer(metric.scorer), "marks", None)
+    return list(pointer(judged_text(sample, metric))) if pointer is not None else []
 
 
 def distinct(text: str, n: int) -> float | None:

@@ -44,7 +44,7 @@ def build_report(run: Path) -> Report:
     recipe = load_recipe(run / "recipe.yaml")
     rows = tuple(Measurement(**row) for row in read_json(run / "results.json"))
     seeds = {row.seed for row in rows}
-    folders = sorted((run / "measures").iterdir(), key=lambda folder: folder.name)
+    folders = _measure_folders(run, rows)
     return Report(
         title=f"Valence: {recipe.name}",
         lead=recipe.description,
@@ -61,6 +61,17 @@ def build_report(run: Path) -> Report:
         ledger=tuple(_ledger(run, recipe)),
         recipe=recipe.to_yaml(),
     )
+
+
+def _measure_folders(run: Path, rows: tuple[Measurement, ...]) -> list[Path]:
+    """The folders of measures in the order of the results: that of the recipe."""
+    order = list(dict.fromkeys((row.model, row.mode, row.seed) for row in rows))
+
+    def place(folder: Path) -> int:
+        first = read_json(folder / "measurements.json")[0]
+        return order.index((first["model"], first["mode"], first["seed"]))
+
+    return sorted((run / "measures").iterdir(), key=place)
 
 
 def _metric_infos(recipe: Recipe, rows: tuple[Measurement, ...]) -> Iterator[MetricInfo]:
@@ -207,6 +218,10 @@ def _notes(recipe: Recipe, seeds: int) -> Iterator[str]:
         "The placebo saw as many control tokens as the conditional model, on shuffled labels."
         " What it gains is owed to the markers, not to feedback."
     )
+    yield (
+        "The training loss of a model with control tokens is an average over those too, so its"
+        " curve lies lower; compare the held-out loss."
+    )
     yield "A sample that a scorer could not score is a failure, counted beside the number."
 
 
@@ -225,11 +240,12 @@ def _ledger(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
     )
     yield "training FLOPs, all models (estimate)", f"{flops:.3g}"
     yield "training seconds, all models", f"{seconds:.0f}"
-    cores = rewards.get("cores") or 1
-    cost = rewards["core_seconds"] / cores * rate
+    threads = max((facts["threads"] for facts in models.values()), default=1)
+    cost = rewards["core_seconds"] / threads * rate
     yield (
         "reward's share of training FLOPs",
-        f"{cost / flops:.2%} (its seconds on all cores, at the rate that training reached)"
+        f"{cost / flops:.2%} of all models', {cost / flops * len(models):.2%} of one model's"
+        " (its seconds on all cores, at the rate that training reached)"
         if flops
         else "not measured",
     )
