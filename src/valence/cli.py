@@ -197,7 +197,7 @@ def sample_command(
     """Write texts with a trained model, in one of its modes."""
     from valence.guide.loop import sample_checkpoint
 
-    if not prompt.isascii() and "\\udc" in ascii(prompt):  # How Python keeps bytes that are no text.
+    if prompt != prompt.encode(errors="replace").decode():  # Bytes that were no text.
         raise RecipeError("is not valid UTF-8", where="--prompt", fix="Give text.")
     for index, text in enumerate(
         sample_checkpoint(

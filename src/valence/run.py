@@ -334,6 +334,7 @@ class _Journey:
             log = _MetricsLog(self.path / "metrics.jsonl", name, seed)
             model = self._fresh_model(seed)
             checkpoints = self.path / "checkpoints" / label
+            _remove_unfinished(checkpoints)
             facts = train(
                 model,
                 pack,
@@ -524,6 +525,13 @@ class _MetricsLog:
 def _file_name(scorer: str) -> str:
     """A scorer's name as a folder name."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in scorer)
+
+
+def _remove_unfinished(checkpoints: Path) -> None:
+    """Training states that a killed run was still saving; the Trainer writes this file last."""
+    for folder in checkpoints.glob("checkpoint-*"):
+        if not (folder / "trainer_state.json").is_file():
+            shutil.rmtree(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,6 +57,21 @@ def storage(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise storage_error(error, path) from error
+    except Exception as error:
+        refusal = _refusal_in_words(error)
+        if refusal is None:
+            raise
+        raise storage_error(refusal, path) from error
+
+
+def _refusal_in_words(error: Exception) -> OSError | None:
+    """The system's refusal, where a library in Rust or C++ has made mere text of it."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    if told is not None:
+        return OSError(int(told[1]), os.strerror(int(told[1])))
+    # torch.save does not say why a write failed; a full disk is what makes it.
+    full = re.search(r"file write failed|inline_container.*unexpected pos", str(error))
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else None
 
 
 def storage_error(error: OSError, path: Path) -> StoreError:
@@ -267,7 +283,8 @@ class RunDirectory:
             note.write_text(key)
         stage = Stage(name=name, path=path, work=work, done=False)
         started = time.monotonic()
-        yield stage
+        with storage(path):
+            yield stage
         stage.facts["seconds"] = round(time.monotonic() - started, 3)
         with storage(path):
             note.unlink()

@@ -54,8 +54,8 @@ def compare(
     right_mean = sum(b for _, b, _, _ in values) / len(values)
     return Comparison(
         metric=metric,
-        left=" ".join(left),
-        right=" ".join(right),
+        left=_who(*left),
+        right=_who(*right),
         left_value=left_mean,
         right_value=right_mean,
         ratio=left_mean / right_mean if right_mean else None,
@@ -111,25 +111,29 @@ def _sentence(comparison: Comparison | None) -> list[str]:
         if comparison.higher
         else "not shown to differ: the 95% intervals overlap"
     )
-    return [f"{_numbers(comparison)}: {verdict}{_seeds(comparison)}."]
+    return [f"{_numbers(comparison)}; {verdict}{_seeds(comparison)}."]
 
 
 def _feedback(comparison: Comparison | None) -> list[str]:
     if comparison is None:
         return []
     verdict = (
-        "so feedback, not the mere presence of control tokens, made the difference"
+        "feedback, not the mere presence of control tokens, made the difference"
         if comparison.lower
-        else "so no effect of feedback is shown here: control tokens without feedback do as well"
+        else "no effect of feedback is shown here: control tokens without feedback do as well"
     )
-    return [f"{_numbers(comparison)}, {verdict}{_seeds(comparison)}."]
+    return [f"{_numbers(comparison)}; {verdict}{_seeds(comparison)}."]
+
+
+def _who(model: str, mode: str) -> str:
+    return model if mode == "none" else f"{model} in {mode} mode"
 
 
 def _numbers(comparison: Comparison) -> str:
     times = "" if comparison.ratio is None else f", {comparison.ratio:.2f} times as much"
-    name = comparison.metric.replace("_", " ")
+    name = comparison.metric.replace("_per_kchar", " per 1,000 characters").replace("_", " ")
     return (
-        f"{name}: {comparison.left} {comparison.left_value:.3g} against"
+        f"{name.capitalize()}: {comparison.left} {comparison.left_value:.3g} against"
         f" {comparison.right} {comparison.right_value:.3g}{times}"
     )
 
