@@ -177,7 +177,7 @@ def make_rows(seen: dict[str, list[Outcome]], megabytes: float, *, quick: bool) 
 
 def best_of_two(core_seconds: Sequence[Sequence[float]]) -> float:
     """The best ratio that two processes can reach when each takes the next shard in order."""
-    total = [sum(column) for column in zip(*core_seconds, strict=True)]
+    total: list[float] = [sum(column) for column in zip(*core_seconds, strict=True)]
     loads = [0.0, 0.0]
     for seconds in total:
         loads[loads.index(min(loads))] += seconds

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def train_bare(model: PreTrainedModel, pack: Path, recipe: Recipe, precision: Pr
     """The loop that one would write without Valence and without a Trainer."""
     started, trace, settings = time.perf_counter(), Trace(), recipe.train
     dataset, objective, device = PackedDataset(pack), build_objective("mle"), best_device()
-    # The order that the Trainer's sampler has for this seed.
+    # In the order that the Trainer's sampler has for this seed.
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SEED)).tolist()
     steps = -(-len(order) // settings.batch)
     optimizer = build_optimizer(model, settings)
@@ -173,9 +174,17 @@ def train_valence(
     with tempfile.TemporaryDirectory() as checkpoints:
         started = time.perf_counter()
         with contextlib.suppress(_Enough):
-            what = (model, pack, build_objective("mle"), recipe.train, Path(checkpoints))
-            how = {"seed": SEED, "precision": precision, "on_progress": on_progress}
-            train(*what, **how, on_log=lambda row: trace.logged.update({row["step"]: row["loss"]}))
+            train(
+                model,
+                pack,
+                build_objective("mle"),
+                recipe.train,
+                Path(checkpoints),
+                seed=SEED,
+                precision=precision,
+                on_log=lambda entry: trace.logged.update({entry["step"]: entry["loss"]}),
+                on_progress=on_progress,
+            )
     return trace
 
 
@@ -200,10 +209,8 @@ def memory_rows(folder: Path, recipe: Recipe, precision: Precision, amount: Amou
     """Peak memory of each side in its own process, and Valence's first step there."""
     pack = random_pack(folder / "child", recipe, amount.child_steps * recipe.train.batch)
     given = ("--pack", str(pack), "--precision", precision)
-    seen = timing.interleaved(
-        amount.child_rounds,
-        {side: lambda side=side: timing.spawn(__file__, "--child", side, *given) for side in SIDES},
-    )
+    sides = {side: partial(timing.spawn, __file__, "--child", side, *given) for side in SIDES}
+    seen = timing.interleaved(amount.child_rounds, sides)
     peaks = {side: [child["peak"] for child in children] for side, children in seen.items()}
     own = timing.peak_memory() / 2**20
     assert min(map(min, peaks.values())) > own, "the children's peaks are their parent's"
@@ -220,12 +227,12 @@ def speed_rows(
     """Tokens per second of each side, their ratio, and their share of what is possible."""
     tokens = steps * recipe.train.batch * recipe.train.block
     pack = random_pack(folder / "timed", recipe, steps * recipe.train.batch)
-    sides = {
-        side: lambda run=run: run(fresh_model(recipe), pack, recipe, precision)
-        for side, run in SIDES.items()
-    }
+
+    def run(side: str) -> Trace:
+        return SIDES[side](fresh_model(recipe), pack, recipe, precision)
+
     before = timing.matmul_rates(best_device().type)
-    seen = timing.interleaved(rounds, sides)
+    seen = timing.interleaved(rounds, {side: partial(run, side) for side in SIDES})
     after = timing.matmul_rates(best_device().type)
     ceilings = {kind: max(before[kind], after[kind]) for kind in before}
     # Without the first step, which sets up much that is done once.
@@ -253,9 +260,8 @@ def loss_row(seen: dict[str, list[Trace]]) -> Row:
             differences.append(abs(mean - logged))
             before = step
     note = "of the logged losses, between the two; both saw the same batches if it is near 0"
-    return Row(
-        name="largest difference of the loss", value=max(differences), unit="nats", note=note
-    )
+    name = "largest difference of the loss"
+    return Row(name=name, value=max(differences), unit="nats", note=note)
 
 
 def utilisation_rows(
@@ -266,7 +272,8 @@ def utilisation_rows(
     per_token = training_flops(fresh_model(recipe), block, block) / block
     kind, ceiling = max(ceilings.items(), key=lambda item: item[1])
     rows = [
-        Row(name=f"matrix product, {k}", value=v / 1e9, unit="GFLOP/s") for k, v in ceilings.items()
+        Row(name=f"matrix product, {name}", value=rate / 1e9, unit="GFLOP/s")
+        for name, rate in ceilings.items()
     ]
     for side, seen in speeds.items():
         rates = [speed * per_token / 1e9 for speed in seen]
@@ -289,9 +296,8 @@ def first_step_rows(
     def first(pack: Path) -> float:
         return train_valence(fresh_model(recipe), pack, recipe, precision, only_first=True).first
 
-    seen = timing.interleaved(
-        rounds, {name: lambda pack=pack: first(pack) for name, pack in packs.items()}
-    )
+    sides = {name: partial(first, pack) for name, pack in packs.items()}
+    seen = timing.interleaved(rounds, sides)
     return timing.compare("first step", seen, "s", goal="near 1, and each <= 10 s")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valence.control import NO_BAND, ControlScheme, band_shares, resolve_bounds
+from valence.control import NO_BAND, ControlScheme, band_shares, drop, resolve_bounds
 from valence.errors import BoundError, ControlError
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -81,3 +81,11 @@ def test_modes_have_plain_names_and_unknown_ones_are_named() -> None:
     assert pair.band_of_mode("good") == pair.best == 1
     with pytest.raises(ControlError, match="no mode `god`"):
         pair.band_of_mode("god")
+
+
+def test_dropout_leaves_out_its_share_and_changes_nothing_else() -> None:
+    bands = np.random.default_rng(1).integers(0, 2, 20_000).astype(np.int8)
+    shown = drop(bands, 0.25, np.random.default_rng(0))
+    kept = shown != NO_BAND
+    assert (shown[kept] == bands[kept]).all()
+    assert abs((~kept).mean() - 0.25) < 0.02

@@ -20,9 +20,9 @@ from valence.pack import (
     PackedDataset,
     Tokenised,
     align,
+    label_units,
+    place,
     render,
-    rendered_bands,
-    segment_bands,
     tokenise,
     write_pack,
 )
@@ -54,8 +54,9 @@ def annotated(text: str, rewards: list[float] | None = None, name: str = "d") ->
 
 
 def stream_of(tokenised: Tokenised, scheme: ControlScheme = SCHEME) -> list[int]:
-    bands = rendered_bands(tokenised, scheme, segment_bands(tokenised, scheme))
-    return render(tokenised, bands, EOS_ID, CONTROL_IDS)[0].tolist()
+    units = label_units(tokenised, scheme)
+    bands = place(units, units.bands, scheme)
+    return render(tokenised, units, bands, EOS_ID, CONTROL_IDS)[0].tolist()
 
 
 @settings(deadline=None)
@@ -120,7 +121,7 @@ def test_a_document_without_any_reward_is_left_out_and_a_segment_without_one_unl
     items = [annotated("a\nb\n", [nan, nan], "x"), annotated("a\nb\n", [0.0, nan], "y")]
     tokenised = tokenise(items, TOKENIZER)
     assert len(tokenised.documents) == 2
-    assert segment_bands(tokenised, SCHEME).tolist() == [1, NO_BAND]
+    assert label_units(tokenised, SCHEME).bands.tolist() == [1, NO_BAND]
     with pytest.raises(CorpusError):
         tokenise(items[:1], TOKENIZER)
 
@@ -129,17 +130,17 @@ def test_placement_change_repeats_no_token_inside_a_document() -> None:
     scheme = ControlScheme(tokens=SCHEME.tokens, bounds=(0.0,), placement="change")
     items = [annotated("a\nb\nc\n", [0.0, 0.0, -1.0], "x"), annotated("a\n", [-1.0], "y")]
     tokenised = tokenise(items, TOKENIZER)
-    shown = rendered_bands(tokenised, scheme, segment_bands(tokenised, scheme))
-    assert shown.tolist() == [1, NO_BAND, 0, 0]
+    units = label_units(tokenised, scheme)
+    assert place(units, units.bands, scheme).tolist() == [1, NO_BAND, 0, 0]
 
 
 def test_level_document_labels_by_the_mean_over_tokens() -> None:
     scheme = ControlScheme(tokens=SCHEME.tokens, bounds=(-0.5,), level="document")
     items = [annotated("x\nx\nx\n", [0.0, 0.0, -1.0]), annotated("x\nx\n", [-1.0, -1.0])]
     tokenised = tokenise(items, TOKENIZER)
-    bands = segment_bands(tokenised, scheme)
-    assert bands.tolist() == [1, 1, 1, 0, 0]
-    assert rendered_bands(tokenised, scheme, bands).tolist() == [1, NO_BAND, NO_BAND, 0, NO_BAND]
+    units = label_units(tokenised, scheme)
+    assert units.bands.tolist() == [1, 0]
+    assert units.starts.tolist() == tokenised.documents[:-1].tolist()
 
 
 @settings(deadline=None)
@@ -149,11 +150,12 @@ def test_a_pack_holds_exactly_the_text_tokens_it_was_asked_for(
 ) -> None:
     folder = tmp_path_factory.mktemp("pack")
     tokenised = tokenise([annotated("ab = 1\ncd\n", name="x"), annotated("ef\n")], TOKENIZER)
-    bands = segment_bands(tokenised, SCHEME)
+    units = label_units(tokenised, SCHEME)
+    bands = units.bands.copy()
     if not labelled:
         bands[:] = NO_BAND
     manifest = write_pack(
-        folder, tokenised, bands, SCHEME,
+        folder, tokenised, units, bands, SCHEME,
         eos_id=EOS_ID, control_ids=CONTROL_IDS, text_tokens=budget, block=block,
     )  # fmt: skip
     data = PackedDataset(folder)
@@ -168,8 +170,9 @@ def test_a_pack_holds_exactly_the_text_tokens_it_was_asked_for(
 def test_masked_control_tokens_are_seen_and_not_trained(tmp_path: Path) -> None:
     scheme = ControlScheme(tokens=SCHEME.tokens, bounds=(0.0,), mask_loss=True)
     tokenised = tokenise([annotated("ab = 1\ncd\n" * 8)], TOKENIZER)
+    units = label_units(tokenised, scheme)
     write_pack(
-        tmp_path, tokenised, segment_bands(tokenised, scheme), scheme,
+        tmp_path, tokenised, units, units.bands, scheme,
         eos_id=EOS_ID, control_ids=CONTROL_IDS, text_tokens=30, block=16,
     )  # fmt: skip
     first = PackedDataset(tmp_path)[0]

@@ -118,6 +118,14 @@ class ControlScheme:
         return cls(**{**data, "tokens": tuple(data["tokens"]), "bounds": tuple(data["bounds"])})
 
 
+def drop(bands: Bands, share: float, rng: np.random.Generator) -> Bands:
+    """Bands, each replaced by `NO_BAND` with probability `share`.
+
+    A model that saw some text without its token can also be used without one.
+    """
+    return np.where(rng.random(len(bands)) >= share, bands, np.int8(NO_BAND))
+
+
 def resolve_bounds(bounds: Sequence[float | tuple[str, float]], rewards: Rewards) -> list[float]:
     """Bounds as rewards: a number stays, ("quantile", q) is read off `rewards` [S].
 

@@ -42,11 +42,15 @@ PIECES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A model with its tokenizer and, if it was trained with one, its control scheme."""
+    """A model with its tokenizer and, if it was trained with one, its control scheme.
+
+    `segmenter` is what its control tokens stood before in training.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     scheme: ControlScheme | None
+    segmenter: str
 
 
 def train_tokenizer(
@@ -219,23 +223,29 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         )
     except Exception as error:  # The library raises whatever its parsers do.
         raise _damaged(directory, error) from None
+    about = read_about(directory)
     return Checkpoint(
-        model=model.eval().to(best_device()), tokenizer=tokenizer, scheme=read_scheme(directory)
+        model=model.eval().to(best_device()),
+        tokenizer=tokenizer,
+        scheme=_scheme_in(about, "scheme"),
+        segmenter=about.get("segmenter", "line"),
     )
 
 
-def read_scheme(directory: Path) -> ControlScheme | None:
-    """The control scheme of a checkpoint, or None if it was trained without one."""
+def read_about(directory: Path) -> dict[str, Any]:
+    """What `valence.json` says of a checkpoint; nothing if it was made elsewhere."""
     beside = directory / "valence.json"
-    scheme = read_json(beside)["scheme"] if beside.is_file() else None
-    return None if scheme is None else ControlScheme.from_json(scheme)
+    return dict(read_json(beside)) if beside.is_file() else {}
 
 
 def read_known_scheme(directory: Path) -> ControlScheme | None:
     """The scheme whose tokens are in the vocabulary, whether the model learned them or not."""
-    beside = directory / "valence.json"
-    known = read_json(beside).get("known") if beside.is_file() else None
-    return None if known is None else ControlScheme.from_json(known)
+    return _scheme_in(read_about(directory), "known")
+
+
+def _scheme_in(about: dict[str, Any], key: str) -> ControlScheme | None:
+    data = about.get(key)
+    return None if data is None else ControlScheme.from_json(data)
 
 
 def _must_hold(directory: Path, name: str) -> None:

@@ -47,6 +47,15 @@ class Tokenised:
     straddling: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """What gets a label: the text token it begins at, its true band, its document [U]."""
+
+    starts: Offsets
+    bands: Bands
+    documents: Offsets
+
+
 def tokenise(
     annotated: Iterable[Annotated],
     tokenizer: PreTrainedTokenizerFast,
@@ -135,48 +144,54 @@ def align(text: str, offsets: Offsets, ends: Offsets) -> tuple[Offsets, int]:
     return first.astype(np.int64), crossed
 
 
-def rendered_bands(tokenised: Tokenised, scheme: ControlScheme, bands: Bands) -> Bands:
-    """Bands [S] with those removed that placement does not render.
+def label_units(tokenised: Tokenised, scheme: ControlScheme) -> Units:
+    """What gets a label of its own: each segment, or each document at level `document`.
 
-    Of several segments that begin at one token only the last keeps its band; with
-    placement `change` a band that the segment before has too is removed.
+    A segment without a token of its own gets none, so of several segments that begin at
+    one token only the last is a unit. A document's reward is its mean over text tokens.
     """
+    owners, rewards = tokenised.segment_documents, tokenised.rewards
+    document_ends = tokenised.documents[1:]
+    if scheme.level == "segment":
+        following = np.append(tokenised.segments[1:], -1)
+        own = (tokenised.segments != following) & (tokenised.segments < document_ends[owners])
+        return Units(
+            starts=tokenised.segments[own],
+            bands=scheme.bands(rewards[own]),
+            documents=owners[own],
+        )
+    sizes = np.append(tokenised.segments[1:], len(tokenised.ids)) - tokenised.segments
+    weights = np.where(np.isnan(rewards), 0.0, sizes)
+    documents = len(document_ends)
+    totals = np.bincount(owners, np.nan_to_num(rewards).astype(np.float64) * weights, documents)
+    means = totals / np.maximum(np.bincount(owners, weights, documents), 1.0)
+    return Units(
+        starts=tokenised.documents[:-1],
+        bands=scheme.bands(means.astype(np.float32)),
+        documents=np.arange(documents, dtype=np.int64),
+    )
+
+
+def place(units: Units, bands: Bands, scheme: ControlScheme) -> Bands:
+    """Bands [U] without those that placement leaves out: with `change`, repeated ones."""
     shown = bands.copy()
-    same_token = np.flatnonzero(np.diff(tokenised.segments) == 0)
-    shown[same_token] = NO_BAND
-    length = np.diff(tokenised.documents)[tokenised.segment_documents]
-    inside = tokenised.segments - tokenised.documents[tokenised.segment_documents] < length
-    shown[~inside] = NO_BAND
-    if scheme.placement == "change" or scheme.level == "document":
-        same_band = bands[1:] == bands[:-1]
-        same_document = np.diff(tokenised.segment_documents) == 0
-        shown[1:][same_band & same_document] = NO_BAND
+    if scheme.placement == "change":
+        repeated = (bands[1:] == bands[:-1]) & (np.diff(units.documents) == 0)
+        shown[1:][repeated] = NO_BAND
     return shown
 
 
-def segment_bands(tokenised: Tokenised, scheme: ControlScheme) -> Bands:
-    """True band of each segment [S]; at level `document` that of its document's mean reward."""
-    if scheme.level == "segment":
-        return scheme.bands(tokenised.rewards)
-    owners, rewards = tokenised.segment_documents, tokenised.rewards.astype(np.float64)
-    ends = np.append(tokenised.segments[1:], len(tokenised.ids))
-    weights = np.where(np.isnan(rewards), 0.0, ends - tokenised.segments)
-    total = np.bincount(owners, np.nan_to_num(rewards) * weights)
-    means = total / np.maximum(np.bincount(owners, weights), 1.0)
-    return scheme.bands(means.astype(np.float32))[owners]
-
-
 def render(
-    tokenised: Tokenised, bands: Bands, eos_id: int, control_ids: tuple[int, ...]
+    tokenised: Tokenised, units: Units, bands: Bands, eos_id: int, control_ids: tuple[int, ...]
 ) -> tuple[Ids, Flags]:
-    """One stream of tokens: EOS before each document, control tokens before segments.
+    """One stream of tokens: EOS before each document, a control token before each unit.
 
-    `bands` [S] as rendered. Returns the stream [M] and which of it are text tokens [M].
+    `bands` [U]; `NO_BAND` puts no token. Returns the stream [M] and which of it is text [M].
     """
     shown = bands != NO_BAND
     control = np.asarray(control_ids, dtype=np.int32)
-    # At one place EOS comes first, because it is listed first and `insert` is stable.
-    places = np.concatenate([tokenised.documents[:-1], tokenised.segments[shown]])
+    # At one place EOS comes first: it is listed first, and the sort is stable.
+    places = np.concatenate([tokenised.documents[:-1], units.starts[shown]])
     extra = np.concatenate(
         [np.full(len(tokenised.documents) - 1, eos_id, dtype=np.int32), control[bands[shown]]]
     )
@@ -191,6 +206,7 @@ def render(
 def write_pack(
     directory: Path,
     tokenised: Tokenised,
+    units: Units,
     bands: Bands,
     scheme: ControlScheme,
     *,
@@ -201,10 +217,11 @@ def write_pack(
 ) -> dict[str, Any]:
     """Write sequences of `block` tokens that hold exactly `text_tokens` text tokens.
 
+    `bands` [U] are rendered as they are.
     A corpus that is too short is repeated, and the manifest says how often; the last
     sequence is padded and its padding never trained. Returns the manifest.
     """
-    stream, is_text = render(tokenised, bands, eos_id, control_ids)
+    stream, is_text = render(tokenised, units, bands, eos_id, control_ids)
     per_epoch = int(is_text.sum())
     epochs, rest = divmod(text_tokens, per_epoch)
     tail = int(np.searchsorted(np.cumsum(is_text), rest)) + 1 if rest else 0

@@ -94,7 +94,7 @@ class ControlRecipe(Part):
     bounds: tuple[float | Quantile, ...] = (0.0,)
     """A segment is in the upper band if its reward is at least the bound."""
     level: Literal["segment", "document"] = "segment"
-    """Label each segment by its own reward, or a whole document by its mean per character."""
+    """Label each segment by its own reward, or a whole document by its mean over text tokens."""
     placement: Literal["every", "change"] = "every"
     """A token before every segment, or only where the band changes."""
     dropout: Share = 0.1

@@ -25,7 +25,7 @@ import transformers
 
 from valence import __version__
 from valence.annotate.run import annotate, read_annotated, write_documents
-from valence.control import ControlScheme, band_shares, resolve_bounds
+from valence.control import ControlScheme, band_shares, drop, resolve_bounds
 from valence.corpus.readers import corpus_stamp, read_corpus
 from valence.corpus.segment import SEGMENTERS
 from valence.data import Measurement, Sample
@@ -43,7 +43,7 @@ from valence.model import (
     train_tokenizer,
 )
 from valence.objective import Objective, build_objective
-from valence.pack import Tokenised, rendered_bands, segment_bands, tokenise, write_pack
+from valence.pack import Tokenised, label_units, place, tokenise, write_pack
 from valence.precision import Precision, choose_precision, measure_precision
 from valence.recipe import Quantile, Recipe
 from valence.report.journey import write_page
@@ -273,14 +273,15 @@ class _Journey:
             if stage is not None:
                 tokenizer = load_tokenizer(self.tokenizer_path)
                 tokenised = self.training_tokens
-                labels = objective.render(
-                    segment_bands(tokenised, self.scheme), self.scheme, np.random.default_rng(seed)
-                )
+                units = label_units(tokenised, self.scheme)
+                rng = np.random.default_rng(seed)
+                bands = place(units, objective.render(units.bands, rng), self.scheme)
                 stage.facts.update(
                     write_pack(
                         stage.work,
                         tokenised,
-                        rendered_bands(tokenised, self.scheme, labels),
+                        units,
+                        drop(bands, self.scheme.dropout, rng),
                         self.scheme,
                         eos_id=tokenizer.eos_token_id,
                         control_ids=self.scheme.token_ids(tokenizer),
@@ -349,7 +350,12 @@ class _Journey:
             total, inner = parameter_counts(model)
             stage.facts.update(facts, parameters=total, parameters_without_embeddings=inner)
             scheme = self.scheme if objective.uses_control else None
-            about = {"objective": objective.name, "seed": seed, "valence": __version__}
+            about = {
+                "segmenter": self.recipe.corpus.segmenter,
+                "objective": objective.name,
+                "seed": seed,
+                "valence": __version__,
+            }
             save_checkpoint(stage.work, model, tokenizer, scheme, self.scheme, about)
         _remove(checkpoints)
 
@@ -423,7 +429,6 @@ class _Journey:
             top_p=plan.top_p,
             batch=plan.batch,
             seed=seed,
-            segmenter=self.recipe.corpus.segmenter,
             precision=self.precision,
             on_progress=stage.progress,
         )

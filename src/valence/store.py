@@ -193,29 +193,27 @@ class RunDirectory:
                 fix="Choose another --out; Valence does not overwrite what it did not write.",
             )
         run = cls(path)
-        if marker.is_file():
+        try:
             with storage(path):
+                path.mkdir(parents=True, exist_ok=True)
                 run._take_lock()
-                if overwrite:
+                known = marker.read_bytes() if marker.is_file() else None
+                if known is not None and overwrite:
                     run._empty()
-                same = not overwrite and marker.read_bytes() == recipe_yaml.encode()
-            if not (same or resume or overwrite):
-                run.close()
-                raise RunExistsError(
-                    "the directory holds a run of another recipe",
-                    where=str(path),
-                    fix="Choose another --out, or add --resume (keeps the stages that still"
-                    " fit) or --overwrite (removes that run).",
-                )
-        with storage(path):
-            path.mkdir(parents=True, exist_ok=True)
-            run._take_lock()
-        write_text(marker, recipe_yaml)
+                elif known not in (None, recipe_yaml.encode()) and not resume:
+                    raise RunExistsError(
+                        "the directory holds a run of another recipe",
+                        where=str(path),
+                        fix="Choose another --out, or add --resume (keeps the stages that still"
+                        " fit) or --overwrite (removes that run).",
+                    )
+            write_text(marker, recipe_yaml)
+        except BaseException:
+            run.close()
+            raise
         return run
 
     def _take_lock(self) -> None:
-        if self._lock is not None:
-            return
         handle = (self.path / ".lock").open("w")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

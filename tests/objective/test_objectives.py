@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 
-from valence.control import NO_BAND, ControlScheme
+from valence.control import NO_BAND
 from valence.objective import OBJECTIVES, build_objective
 from valence.objective.protocol import IGNORED
-
-SCHEME = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,), dropout=0.25)
 
 
 def test_next_token_loss_is_the_mean_negative_log_probability_of_labelled_positions() -> None:
@@ -34,23 +32,20 @@ def test_next_token_loss_is_the_mean_negative_log_probability_of_labelled_positi
 
 def test_mle_renders_nothing() -> None:
     bands = np.array([0, 1, 1], dtype=np.int8)
-    shown = build_objective("mle").render(bands, SCHEME, np.random.default_rng(0))
+    shown = build_objective("mle").render(bands, np.random.default_rng(0))
     assert (shown == NO_BAND).all()
     assert not build_objective("mle").uses_control
 
 
-def test_conditional_drops_its_share_and_changes_nothing_else() -> None:
-    bands = np.random.default_rng(1).integers(0, 2, 20_000).astype(np.int8)
-    shown = build_objective("conditional").render(bands, SCHEME, np.random.default_rng(0))
-    kept = shown != NO_BAND
-    assert (shown[kept] == bands[kept]).all()
-    assert abs((~kept).mean() - 0.25) < 0.02
+def test_conditional_renders_the_true_bands() -> None:
+    bands = np.random.default_rng(1).integers(0, 2, 200).astype(np.int8)
+    shown = build_objective("conditional").render(bands, np.random.default_rng(0))
+    assert (shown == bands).all()
 
 
 def test_placebo_keeps_the_shares_of_bands_and_forgets_which_segment_they_were_of() -> None:
     bands = (np.arange(20_000) % 4 == 0).astype(np.int8)
-    scheme = ControlScheme(tokens=SCHEME.tokens, bounds=(0.0,))
-    shown = build_objective("placebo").render(bands, scheme, np.random.default_rng(0))
+    shown = build_objective("placebo").render(bands, np.random.default_rng(0))
     assert shown.sum() == bands.sum()
     assert abs(np.corrcoef(shown, bands)[0, 1]) < 0.03
 
@@ -58,7 +53,5 @@ def test_placebo_keeps_the_shares_of_bands_and_forgets_which_segment_they_were_o
 def test_rendering_is_the_same_for_the_same_seed() -> None:
     bands = np.random.default_rng(1).integers(0, 2, 500).astype(np.int8)
     for name in OBJECTIVES:
-        one, two = (
-            build_objective(name).render(bands, SCHEME, np.random.default_rng(7)) for _ in range(2)
-        )
+        one, two = (build_objective(name).render(bands, np.random.default_rng(7)) for _ in range(2))
         assert (one == two).all()

@@ -66,7 +66,6 @@ def generate(
     batch: int = 128,
     seed: int = 0,
     prompt: str = "",
-    segmenter: str = "line",
     precision: Precision = "fp32",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Written]:
@@ -78,7 +77,7 @@ def generate(
     """
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     control_ids = known.token_ids(tokenizer)
-    prefix, processor = _prepare(checkpoint, control_ids, mode, segmenter)
+    prefix, processor = _prepare(checkpoint, control_ids, mode)
     ids = torch.tensor([[tokenizer.eos_token_id, *prefix, *text_ids(tokenizer, prompt)]])
     context = model.config.max_position_embeddings
     if ids.shape[1] + max_tokens > context:
@@ -177,7 +176,7 @@ def _own_defaults(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _prepare(
-    checkpoint: Checkpoint, control_ids: Sequence[int], mode: str, segmenter: str
+    checkpoint: Checkpoint, control_ids: Sequence[int], mode: str
 ) -> tuple[list[int], BandProcessor]:
     """Tokens to put after EOS, and the processor, for a mode."""
     scheme, tokenizer = checkpoint.scheme, checkpoint.tokenizer
@@ -195,10 +194,11 @@ def _prepare(
         )
     forced = control_ids[scheme.band_of_mode(mode)]
     size = checkpoint.model.config.vocab_size
-    if scheme.level == "document" or segmenter == "document":
-        ends = torch.zeros(size, dtype=torch.bool)
-    else:
+    every_line = (scheme.level, scheme.placement) == ("segment", "every")
+    if every_line and checkpoint.segmenter == "line":
         ends = line_end_tokens(tokenizer, size)
+    else:
+        ends = torch.zeros(size, dtype=torch.bool)
     return [forced], BandProcessor(control_ids, eos_id, forced, ends)
 
 

@@ -19,7 +19,7 @@ from valence.data import Measurement
 from valence.guide.loop import UNGUIDED
 from valence.measure.statistics import ratio
 from valence.model import Checkpoint
-from valence.pack import Tokenised, render, rendered_bands, segment_bands
+from valence.pack import Tokenised, Units, label_units, place, render
 from valence.precision import Precision, autocast
 
 LABELLED = "labelled"
@@ -47,9 +47,11 @@ def held_out_loss(
     own document.
     """
     control_ids = known.token_ids(checkpoint.tokenizer)
-    bands = mode_bands(checkpoint.scheme, tokenised, mode)
-    stream, is_text = render(tokenised, bands, checkpoint.tokenizer.eos_token_id, control_ids)
-    begins = np.flatnonzero(stream == checkpoint.tokenizer.eos_token_id)
+    units = label_units(tokenised, known)
+    bands = mode_bands(checkpoint.scheme, units, mode)
+    eos_id = checkpoint.tokenizer.eos_token_id
+    stream, is_text = render(tokenised, units, bands, eos_id, control_ids)
+    begins = np.flatnonzero(stream == eos_id)
     nats = np.zeros(len(begins))
     windows = list(_windows(begins, len(stream), window))
     device = checkpoint.model.device
@@ -81,16 +83,13 @@ def held_out_loss(
     ]
 
 
-def mode_bands(scheme: ControlScheme | None, tokenised: Tokenised, mode: str) -> Bands:
-    """The band [S] that a mode puts before each segment of a given text."""
-    segments = len(tokenised.segments)
+def mode_bands(scheme: ControlScheme | None, units: Units, mode: str) -> Bands:
+    """The band [U] that a mode puts before each labelled unit of a given text."""
     if scheme is None or mode in UNGUIDED:
-        return np.full(segments, NO_BAND, dtype=np.int8)
+        return np.full_like(units.bands, NO_BAND)
     if mode == LABELLED:
-        bands = segment_bands(tokenised, scheme)
-    else:
-        bands = np.full(segments, scheme.band_of_mode(mode), dtype=np.int8)
-    return rendered_bands(tokenised, scheme, bands)
+        return place(units, units.bands, scheme)
+    return place(units, np.full_like(units.bands, scheme.band_of_mode(mode)), scheme)
 
 
 def _windows(

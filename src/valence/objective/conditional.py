@@ -10,19 +10,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from valence.control import NO_BAND, Bands, ControlScheme
+from valence.control import Bands
 from valence.objective.mle import next_token_loss
 
 
 class Conditional:
-    """The true band before each segment, some left out, the plain loss."""
+    """The true band before each segment, the plain loss."""
 
     name = "conditional"
     uses_control = True
 
-    def render(self, bands: Bands, scheme: ControlScheme, rng: np.random.Generator) -> Bands:
-        """The bands as they are, each left out with probability `scheme.dropout`."""
-        return drop(bands, scheme.dropout, rng)
+    def render(self, bands: Bands, rng: np.random.Generator) -> Bands:
+        """The bands as they are."""
+        return bands
 
     def loss(self, logits_BTV: torch.Tensor, labels_BT: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy, in nats per token."""
@@ -34,12 +34,6 @@ class Placebo(Conditional):
 
     name = "placebo"
 
-    def render(self, bands: Bands, scheme: ControlScheme, rng: np.random.Generator) -> Bands:
+    def render(self, bands: Bands, rng: np.random.Generator) -> Bands:
         """The bands of all segments in random order, so that each band keeps its share."""
-        return drop(rng.permutation(bands), scheme.dropout, rng)
-
-
-def drop(bands: Bands, dropout: float, rng: np.random.Generator) -> Bands:
-    """Bands [S], each replaced by `NO_BAND` with probability `dropout`."""
-    keep = rng.random(len(bands)) >= dropout
-    return np.where(keep, bands, np.int8(NO_BAND))
+        return rng.permutation(bands)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from valence.control import NO_BAND, Bands, ControlScheme
+from valence.control import NO_BAND, Bands
 from valence.objective.protocol import IGNORED
 
 
@@ -25,7 +25,7 @@ class Mle:
     name = "mle"
     uses_control = False
 
-    def render(self, bands: Bands, scheme: ControlScheme, rng: np.random.Generator) -> Bands:
+    def render(self, bands: Bands, rng: np.random.Generator) -> Bands:
         """No token anywhere."""
         return np.full_like(bands, NO_BAND)
 

@@ -1,8 +1,9 @@
 """What an objective is: which label stands before each segment, and the loss. One file each.
 
-An objective sees the bands of all training segments at once, flat and in corpus order,
-and answers with the bands to render: `NO_BAND` renders no control token. All models of a
-run see the same text in the same order, so that only this differs between them.
+An objective sees the bands of all labelled units (segments, or documents) of the training
+text at once, flat and in corpus order, and answers with the bands to render: `NO_BAND`
+renders no control token. Placement and dropout are the control scheme's and come after.
+All models of a run see the same text in the same order, so that only this differs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from valence.control import Bands, ControlScheme
+from valence.control import Bands
 
 IGNORED = -100
 """Label of a position that is not trained."""
@@ -29,8 +30,8 @@ class Objective(Protocol):
         """Whether the trained model knows control tokens."""
         ...
 
-    def render(self, bands: Bands, scheme: ControlScheme, rng: np.random.Generator) -> Bands:
-        """Bands [S] to put before each segment, from the true ones [S]."""
+    def render(self, bands: Bands, rng: np.random.Generator) -> Bands:
+        """Bands [U] to put before each labelled unit, from the true ones [U]."""
         ...
 
     def loss(self, logits_BTV: torch.Tensor, labels_BT: torch.Tensor) -> torch.Tensor:
