@@ -31,9 +31,11 @@ def test_the_nucleus_is_that_of_transformers_warpers(
     scores[0, 7] = -torch.inf
     expected = TopPLogitsWarper(top_p)(IDS, TemperatureLogitsWarper(temperature)(IDS, scores))
     found = NucleusProcessor(temperature, top_p, few)(IDS, scores)
-    # Where a sum meets top_p but for rounding, one token more or less may stay.
-    differing = (expected.isfinite() ^ found.isfinite()).sum(-1)
-    assert (differing <= 1).all()
+    # Where a sum meets top_p but for rounding, a token more or less may stay, or several
+    # that weigh nothing.
+    differing = expected.isfinite() ^ found.isfinite()
+    mass = ((scores / temperature).softmax(-1) * differing).sum(-1)
+    assert ((differing.sum(-1) <= 1) | (mass < 1e-5)).all()
     both = expected.isfinite() & found.isfinite()
     torch.testing.assert_close(found[both], expected[both])
     assert found.isfinite().any(-1).all()
