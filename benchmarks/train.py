@@ -103,17 +103,14 @@ def random_pack(directory: Path, recipe: Recipe, rows: int) -> Path:
     """A pack of random tokens, in the format of `valence.pack.write_pack`."""
     block = recipe.train.block
     directory.mkdir(parents=True)
-    rng = np.random.default_rng(SEED)
-    packed = np.lib.format.open_memmap(
-        directory / "tokens.npy", mode="w+", dtype=np.uint16, shape=(rows, block)
-    )
+    rng, file = np.random.default_rng(SEED), directory / "tokens.npy"
+    packed = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint16, shape=(rows, block))
     for start in range(0, rows, 4096):  # In parts, to keep this process small.
         part = packed[start : start + 4096]
         part[:] = rng.integers(0, recipe.tokenizer.vocab_size, part.shape, dtype=np.uint16)
     packed.flush()
-    tokens = rows * block
-    manifest = {"rows": rows, "block": block, "tokens": tokens, "text_tokens": tokens}
-    write_json(directory / "manifest.json", {**manifest, "masked_ids": []})
+    sizes = {"rows": rows, "block": block, "tokens": rows * block, "text_tokens": rows * block}
+    write_json(directory / "manifest.json", {**sizes, "masked_ids": []})
     return directory
 
 
@@ -271,10 +268,8 @@ def utilisation_rows(
     block = recipe.train.block
     per_token = training_flops(fresh_model(recipe), block, block) / block
     kind, ceiling = max(ceilings.items(), key=lambda item: item[1])
-    rows = [
-        Row(name=f"matrix product, {name}", value=rate / 1e9, unit="GFLOP/s")
-        for name, rate in ceilings.items()
-    ]
+    name = "matrix product, {}".format
+    rows = [Row(name=name(k), value=rate / 1e9, unit="GFLOP/s") for k, rate in ceilings.items()]
     for side, seen in speeds.items():
         rates = [speed * per_token / 1e9 for speed in seen]
         best, against = [ceiling / 1e9] * len(rates), f"best matrix product here, {kind}"
@@ -288,10 +283,8 @@ def first_step_rows(
 ) -> list[Row]:
     """Seconds from the call to the end of the first step, for a large and a small pack."""
     small = amount.small_pack_steps * recipe.train.batch
-    packs = {
-        f"{rows:,} rows": random_pack(folder / str(rows), recipe, rows)
-        for rows in (LARGER * small, small)
-    }
+    sizes = {f"{rows:,} rows": rows for rows in (LARGER * small, small)}
+    packs = {name: random_pack(folder / name, recipe, rows) for name, rows in sizes.items()}
 
     def first(pack: Path) -> float:
         return train_valence(fresh_model(recipe), pack, recipe, precision, only_first=True).first

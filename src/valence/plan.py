@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
+import time
 
 import torch
 
+from valence.annotate.local import score_document
+from valence.corpus.readers import read_corpus
+from valence.corpus.segment import SEGMENTERS
+from valence.data import Document, tile
 from valence.model import create_model, parameter_counts
 from valence.objective import build_objective
 from valence.precision import choose_precision, measure_precision
 from valence.recipe import Recipe
+from valence.score.protocol import Scorer
 from valence.score.table import build_scorer
 from valence.train import training_flops
+
+TIMED_CHARS = 200_000
+"""Characters that are scored to estimate the speed of the reward."""
 
 TIMED_PARAMETERS = 50_000_000
 """Above this size a step is not timed: the plan must stay quick."""
@@ -20,7 +29,8 @@ TIMED_PARAMETERS = 50_000_000
 def plan(recipe: Recipe) -> list[tuple[str, str]]:
     """Sizes and an estimate of cost as (label, value); raises what `run` would raise early.
 
-    Times one training step of a small model; says so where it did not.
+    Reads the corpus, times the scorer on a little of it and one training step of a small
+    model; says so where it did not. Writes nothing.
     """
     scorer = build_scorer(recipe.score.scorer)
     for metric in recipe.measure.metrics.values():
@@ -35,8 +45,11 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
     tokens = recipe.train.tokens
     steps = math.ceil(tokens / (recipe.train.block * recipe.train.batch))
     flops = training_flops(shape, tokens, recipe.train.block)
+    chars, seconds_of_reward = _reward_cost(recipe, scorer)
     rows = [
+        ("corpus", f"{chars:,} characters"),
         ("reward", f"{scorer.id}: {scorer.meaning}"),
+        ("reward time", f"about {seconds_of_reward:.0f} s with {recipe.score.workers} processes"),
         ("models", f"{trainings} ({', '.join(recipe.models)}; seeds {list(recipe.seeds)})"),
         ("parameters", f"{total:,} ({inner:,} without embeddings)"),
         ("text tokens per model", f"{tokens:,} (at least {steps:,} steps)"),
@@ -58,3 +71,23 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
          else recipe.train.precision),
         ("training time, all models", f"about {minutes:.1f} minutes on this machine"),
     ]  # fmt: skip
+
+
+def _reward_cost(recipe: Recipe, scorer: Scorer) -> tuple[int, float]:
+    """Characters of the corpus, and an estimate of the seconds that scoring them takes."""
+    segmenter = SEGMENTERS[recipe.corpus.segmenter]
+    limit = recipe.corpus.max_chars or math.inf
+    chars = timed = 0
+    seconds = 0.0
+    for document in read_corpus(recipe.corpus, recipe.seed):
+        if not isinstance(document, Document):
+            continue
+        if timed < TIMED_CHARS:
+            started = time.perf_counter()
+            score_document(scorer, document, tile(segmenter(document.text)))
+            seconds += time.perf_counter() - started
+            timed += len(document.text)
+        chars += len(document.text)
+        if chars >= limit:
+            break
+    return chars, seconds / max(timed, 1) * chars / recipe.score.workers

@@ -145,7 +145,7 @@ class _Watch(TrainerCallback):
                 "step": state.global_step,
                 "text_tokens": seen,
                 "loss": logs["loss"],
-                "grad_norm": float(logs.get("grad_norm", math.nan)),
+                "grad_norm": _finite(logs.get("grad_norm")),
                 "learning_rate": logs.get("learning_rate"),
                 "seconds": round(time.monotonic() - self.started, 3),
             }
@@ -239,6 +239,11 @@ def _arguments(
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+
+
+def _finite(value: Any) -> float | None:
+    number = math.nan if value is None else float(value)
+    return number if math.isfinite(number) else None
 
 
 class _Stopping:

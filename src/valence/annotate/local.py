@@ -23,6 +23,9 @@ from valence.store import read_json, read_parquet, write_json, write_parquet
 WHOLE_DOCUMENT = -1
 """Index in a failure row that stands for all segments of the document."""
 
+LARGEST = 3.4028234663852886e38
+"""The largest 32-bit number."""
+
 REWARDS = pa.schema(
     [
         ("id", pa.string()),
@@ -196,7 +199,15 @@ def score_document(scorer: Scorer, document: Document, segments: Sequence[Segmen
             where=document.id,
             fix="A scorer answers once per segment.",
         )
-    return results
+    return [_storable(result) for result in results]
+
+
+def _storable(result: Result) -> Result:
+    """The result, or a Failure where the reward is too large for the column it is kept in."""
+    if isinstance(result, Score) and abs(result.value) > LARGEST:
+        message = f"{result.value} does not fit a 32-bit number"
+        return Failure(stage="score", kind="out-of-range", message=message)
+    return result
 
 
 def _plain(ledger: Ledger) -> dict[str, object]:
