@@ -89,3 +89,11 @@ def test_dropout_leaves_out_its_share_and_changes_nothing_else() -> None:
     kept = shown != NO_BAND
     assert (shown[kept] == bands[kept]).all()
     assert abs((~kept).mean() - 0.25) < 0.02
+
+
+@pytest.mark.parametrize(
+    "tokens", [("<|good|>", "good"), ("<|banned|>", "<|ok|>"), ("<|none|>", "x"), ("<|a/b|>", "c")]
+)
+def test_mode_names_that_are_taken_or_alike_are_refused(tokens: tuple[str, str]) -> None:
+    with pytest.raises(ControlError, match="mode names"):
+        ControlScheme(tokens=tokens, bounds=(0.0,))

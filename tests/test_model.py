@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +15,13 @@ from hypothesis import strategies as st
 
 from valence.control import ControlScheme
 from valence.errors import MissingFileError, ModelError
-from valence.model import create_model, load_checkpoint, parameter_counts, train_tokenizer
+from valence.model import (
+    create_model,
+    load_checkpoint,
+    parameter_counts,
+    read_scheme,
+    train_tokenizer,
+)
 from valence.recipe import ModelRecipe, Recipe, load_recipe
 from valence.run import Result
 
@@ -98,13 +106,20 @@ def test_the_demo_model_has_about_three_million_parameters_without_embeddings() 
     assert total - inner == 4098 * recipe.model.hidden_size
 
 
-def test_a_model_that_cannot_be_built_is_named() -> None:
+@pytest.mark.parametrize("change", [{"model_type": "no-such-model"}, {"head_dim": 15}])
+def test_a_model_that_cannot_be_built_is_named_in_a_line(change: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="cannot build this model") as caught:
+        create_model(ModelRecipe(**change), 300, 0, 0)
+    assert len(caught.value.what) < 260
+
+
+@pytest.mark.parametrize("content", ["[]", '{"scheme": {}}', '{"scheme": []}'])
+def test_a_damaged_valence_json_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "valence.json").write_text(content)
     with pytest.raises(ModelError):
-        create_model(ModelRecipe(model_type="no-such-model"), 300, 0, 0)
+        read_scheme(tmp_path)
 
 
-def test_a_directory_without_a_model_is_named(tmp_path: object) -> None:
-    from pathlib import Path
-
+def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="not a model directory"):
-        load_checkpoint(Path(str(tmp_path)))
+        load_checkpoint(tmp_path)

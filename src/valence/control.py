@@ -23,6 +23,10 @@ NO_BAND = -1
 """The band of a segment that gets no control token."""
 
 
+RESERVED = ("none", "banned", "labelled")
+"""Mode names that mean something without being a band."""
+
+
 class Vocabulary(Protocol):
     """The little of a tokenizer that control tokens need."""
 
@@ -56,6 +60,16 @@ class ControlScheme:
             raise ControlError(
                 f"bounds must ascend, and these do not: {list(self.bounds)}",
                 fix="Order control.bounds from the worst band to the best.",
+            )
+
+        modes = self.modes
+        taken = sorted({m for m in modes if modes.count(m) > 1 or m in RESERVED or "/" in m})
+        if taken:
+            raise ControlError(
+                f"control tokens make the mode names {list(modes)}, of which {taken} cannot be"
+                " told apart, are taken, or hold a slash",
+                where="control.tokens",
+                fix=f"Choose other names; taken are: {', '.join(RESERVED)}.",
             )
 
     @property

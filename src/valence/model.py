@@ -120,9 +120,10 @@ def create_model(recipe: ModelRecipe, vocabulary: int, eos_id: int, seed: int) -
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
-    except (ValueError, KeyError, RuntimeError, TypeError) as error:
+    except Exception as error:  # The library raises whatever its configs do.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ModelError(
-            f"transformers cannot build this model: {error}",
+            f"transformers cannot build this model ({' '.join(lines)[:200]})",
             where="model",
             fix="Check model.model_type and the sizes (heads, head_dim, hidden_size).",
         ) from None
@@ -235,7 +236,15 @@ def load_checkpoint(directory: Path) -> Checkpoint:
 def read_about(directory: Path) -> dict[str, Any]:
     """What `valence.json` says of a checkpoint; nothing if it was made elsewhere."""
     beside = directory / "valence.json"
-    return dict(read_json(beside)) if beside.is_file() else {}
+    about = read_json(beside) if beside.is_file() else {}
+    if not isinstance(about, dict):
+        raise ModelError("is not a map", where=str(beside), fix="Copy the checkpoint anew.")
+    return about
+
+
+def read_scheme(directory: Path) -> ControlScheme | None:
+    """The control scheme of a checkpoint, or None if it was trained without one."""
+    return _scheme_in(read_about(directory), "scheme")
 
 
 def read_known_scheme(directory: Path) -> ControlScheme | None:
@@ -245,7 +254,13 @@ def read_known_scheme(directory: Path) -> ControlScheme | None:
 
 def _scheme_in(about: dict[str, Any], key: str) -> ControlScheme | None:
     data = about.get(key)
-    return None if data is None else ControlScheme.from_json(data)
+    try:
+        return None if data is None else ControlScheme.from_json(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"`{key}` in valence.json is not a control scheme ({error!r})",
+            fix="Copy the checkpoint anew, or train it again.",
+        ) from None
 
 
 def _must_hold(directory: Path, name: str) -> None:

@@ -20,7 +20,7 @@ from valence.annotate.run import Annotated
 from valence.control import NO_BAND, Bands, ControlScheme, Rewards
 from valence.errors import CorpusError
 from valence.objective.protocol import IGNORED
-from valence.store import digest_files, read_json, storage, write_json
+from valence.store import digest_files, read_json, write_json, writing
 
 Ids = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
@@ -230,12 +230,11 @@ def write_pack(
     rows = -(-length // block)
     kind = np.uint16 if max(eos_id, int(stream.max())) < 2**16 else np.uint32
     path = directory / "tokens.npy"
-    with storage(path):
-        packed = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(rows, block))
-        flat = packed.reshape(-1)
-        flat[:length] = np.concatenate(pieces)
-        flat[length:] = eos_id
-        packed.flush()
+    packed = np.full((rows, block), eos_id, dtype=kind)
+    packed.reshape(-1)[:length] = np.concatenate(pieces)
+    # Not a writable memory map: on a full disk that kills the process without a word.
+    with writing(path) as beside, beside.open("wb") as handle:
+        np.save(handle, packed, allow_pickle=False)
     control = np.isin(packed, control_ids).sum()
     manifest = {
         "rows": rows,

@@ -79,6 +79,11 @@ class ScoreRecipe(Part):
     workers: Positive = 2
     """Processes that score; the result does not depend on it."""
 
+    @property
+    def folder(self) -> str:
+        """The scorer's name as a folder name."""
+        return "".join(c if c.isalnum() or c in "-_." else "_" for c in self.scorer)
+
 
 class Quantile(Part):
     """A bound given as a quantile of the rewards of the training segments."""
@@ -261,6 +266,15 @@ class Recipe(Part):
     def seed(self) -> int:
         """The seed of everything that all models share."""
         return self.seeds[0]
+
+    def label(self, model: str, seed: int) -> str:
+        """The name that a model of a seed has in the run directory."""
+        return model if len(self.seeds) == 1 else f"{model}-seed{seed}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all trained models, in order."""
+        return tuple(self.label(model, seed) for seed in self.seeds for model in self.models)
 
     def to_yaml(self) -> str:
         """The resolved recipe; `load_recipe` reads it back to an equal one."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from valence.data import Mark, Measurement
-from valence.errors import MissingFileError
+from valence.errors import MissingFileError, StoreError
 from valence.recipe import Recipe, load_recipe
 from valence.report.content import Curve, MarkedSample, MetricInfo, Report
 from valence.report.page import render
@@ -42,22 +44,28 @@ def write_page(run: Path) -> Path:
 def build_report(run: Path) -> Report:
     """Everything the page says, read from the run directory."""
     recipe = load_recipe(run / "recipe.yaml")
-    rows = tuple(Measurement(**row) for row in read_json(run / "results.json"))
-    seeds = {row.seed for row in rows}
+    try:
+        rows = tuple(Measurement(**row) for row in read_json(run / "results.json"))
+    except TypeError as error:
+        raise StoreError(
+            f"does not hold measurements ({error})",
+            where=str(run / "results.json"),
+            fix="Delete it and run the recipe again.",
+        ) from None
     folders = _measure_folders(run, rows)
     return Report(
         title=f"Valence: {recipe.name}",
         lead=recipe.description,
         steps=tuple(_steps(run, recipe)),
         conclusions=tuple(read_json(run / "conclusions.json")),
-        notes=tuple(_notes(recipe, len(seeds))),
+        notes=tuple(_notes(recipe)),
         metrics=tuple(_metric_infos(recipe, rows)),
         measurements=rows,
         front=(ABILITY, recipe.measure.headline),
         strips=_strips(folders),
         strip_metric=recipe.measure.headline,
         samples=tuple(_samples(folders)),
-        curves=tuple(_curves(run)),
+        curves=tuple(_curves(run, recipe)),
         ledger=tuple(_ledger(run, recipe)),
         recipe=recipe.to_yaml(),
     )
@@ -67,11 +75,14 @@ def _measure_folders(run: Path, rows: tuple[Measurement, ...]) -> list[Path]:
     """The folders of measures in the order of the results: that of the recipe."""
     order = list(dict.fromkeys((row.model, row.mode, row.seed) for row in rows))
 
-    def place(folder: Path) -> int:
-        first = read_json(folder / "measurements.json")[0]
-        return order.index((first["model"], first["mode"], first["seed"]))
-
-    return sorted((run / "measures").iterdir(), key=place)
+    found = {}
+    for folder in (run / "measures").iterdir():
+        path = folder / "measurements.json"
+        if path.is_file():
+            first = read_json(path)[0]
+            found[first["model"], first["mode"], first["seed"]] = folder
+    # What an earlier recipe left in the directory is not part of these results.
+    return [found[key] for key in order if key in found]
 
 
 def _metric_infos(recipe: Recipe, rows: tuple[Measurement, ...]) -> Iterator[MetricInfo]:
@@ -116,11 +127,13 @@ def _samples(folders: list[Path]) -> Iterator[MarkedSample]:
             )
 
 
-def _curves(run: Path) -> Iterator[Curve]:
+def _curves(run: Path, recipe: Recipe) -> Iterator[Curve]:
     path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    entries = [json.loads(line) for line in lines]
-    for model, seed in dict.fromkeys((entry["model"], entry["seed"]) for entry in entries):
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with contextlib.suppress(ValueError):  # A killed run may leave half a line.
+            entries.append(json.loads(line))
+    for model, seed in itertools.product(recipe.models, recipe.seeds):
         ours = [e for e in entries if (e["model"], e["seed"]) == (model, seed)]
         yield Curve(
             model=model,
@@ -136,21 +149,19 @@ def _facts(run: Path, name: str) -> dict[str, Any]:
     return facts
 
 
-def _stage_facts(run: Path, kind: str) -> dict[str, dict[str, Any]]:
-    """Facts of all finished stages `kind/...`, by the name after the slash."""
-    return {
-        marker.stem.removeprefix(f"{kind}."): read_json(marker)["facts"]
-        for marker in sorted((run / "stages").glob(f"{kind}.*.json"))
-    }
+def _stage_facts(run: Path, recipe: Recipe, kind: str) -> dict[str, dict[str, Any]]:
+    """Facts of the stages `kind/...` of all the recipe's models that are finished."""
+    found = {label: _facts(run, f"{kind}/{label}") for label in recipe.labels}
+    return {label: facts for label, facts in found.items() if facts}
 
 
-def _reward_facts(run: Path) -> dict[str, Any]:
-    return next(iter(_stage_facts(run, "annotation.rewards").values()), {})
+def _reward_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
+    return _facts(run, f"annotation/rewards/{recipe.score.folder}")
 
 
 def _steps(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
     text = _facts(run, "annotation/documents")
-    rewards = _reward_facts(run)
+    rewards = _reward_facts(run, recipe)
     shares = read_json(run / "scheme.json")["shares"]
     yield "corpus", _corpus_sentence(text, recipe)
     yield (
@@ -198,8 +209,8 @@ def _corpus_sentence(text: dict[str, Any], recipe: Recipe) -> str:
 
 
 def _train_sentence(run: Path, recipe: Recipe) -> str:
-    models = _stage_facts(run, "models")
-    packs = _stage_facts(run, "packs")
+    models = _stage_facts(run, recipe, "models")
+    packs = _stage_facts(run, recipe, "packs")
     one, pack = next(iter(models.values())), next(iter(packs.values()))
     return (
         f"{len(models)} models of class {recipe.model.model_type},"
@@ -210,9 +221,9 @@ def _train_sentence(run: Path, recipe: Recipe) -> str:
     )
 
 
-def _notes(recipe: Recipe, seeds: int) -> Iterator[str]:
+def _notes(recipe: Recipe) -> Iterator[str]:
     yield "Intervals are 95%: bootstrap over samples or documents, exact binomial for shares."
-    if seeds == 1:
+    if len(recipe.seeds) == 1:
         yield "One training seed: the intervals hold no variance between trainings."
     yield (
         "The placebo saw as many control tokens as the conditional model, on shuffled labels."
@@ -226,8 +237,8 @@ def _notes(recipe: Recipe, seeds: int) -> Iterator[str]:
 
 
 def _ledger(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    rewards, text = _reward_facts(run), _facts(run, "annotation/documents")
-    models, packs = _stage_facts(run, "models"), _stage_facts(run, "packs")
+    rewards, text = _reward_facts(run, recipe), _facts(run, "annotation/documents")
+    models, packs = _stage_facts(run, recipe, "models"), _stage_facts(run, recipe, "packs")
     flops = sum(facts["flops"] for facts in models.values())
     seconds = sum(facts["train_seconds"] for facts in models.values())
     rate = flops / seconds if seconds else 0.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 
 from valence.errors import ScorerError
@@ -29,15 +31,17 @@ def build_scorer(name: str) -> Scorer:
             where="scorer",
             fix=f"Known: {', '.join(SCORERS)}; or name your own as package.module:factory.",
         )
+    if os.getcwd() not in sys.path:  # A module beside the recipe, as `python -m` would find it.
+        sys.path.append(os.getcwd())
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+        scorer = factory() if callable(factory) else factory
+    except Exception as error:  # Foreign code raises whatever it likes.
         raise ScorerError(
-            f"cannot load scorer `{name}`: {error}",
+            f"cannot load scorer `{name}` ({type(error).__name__}: {error})",
             where="scorer",
-            fix="The module must be importable from here, and have that factory.",
+            fix="The module must be importable from here, and its factory needs no arguments.",
         ) from None
-    scorer = factory() if callable(factory) else factory
     if not callable(getattr(scorer, "score", None)) or not hasattr(scorer, "id"):
         raise ScorerError(
             f"`{name}` did not make a scorer",
