@@ -21,7 +21,8 @@ def line(row: dict[str, object]) -> str:
         name += f" ({row['of']} against {row['against']})"
     spread = f"{row['min']:.4g} to {row['max']:.4g}" if row.get("min") is not None else ""
     note = row.get("note") or ""
-    return f"| {name} | {row['value']:.4g} {row['unit']} | {spread} | {row.get('goal') or ''} | {note} |"
+    value = f"{row['value']:.4g} {row['unit']}"
+    return f"| {name} | {value} | {spread} | {row.get('goal') or ''} | {note} |"
 
 
 def main(paths: list[str]) -> None:
