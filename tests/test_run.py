@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from valence import run as journey
 from valence.data import Measurement
 from valence.errors import CorpusError, ModelError, RecipeError, ScorerError
 from valence.recipe import Recipe, build_recipe, load_recipe
 from valence.run import Progress, Result, run
+from valence.stages.models import MetricsLog
 from valence.store import read_json
 
 SAMPLED = {
@@ -264,7 +264,7 @@ def test_a_training_state_that_was_half_saved_is_not_continued(
 
 
 def test_a_number_that_json_lacks_is_null_in_the_metrics(tmp_path: Path) -> None:
-    log = journey._MetricsLog(tmp_path / "metrics.jsonl", "mle", 0)
+    log = MetricsLog(tmp_path / "metrics.jsonl", "mle", 0)
     log({"step": 1, "loss": 2.0, "grad_norm": float("inf"), "learning_rate": None})
     assert metrics(tmp_path) == [
         {
@@ -281,12 +281,12 @@ def test_a_number_that_json_lacks_is_null_in_the_metrics(tmp_path: Path) -> None
 def test_a_training_that_starts_again_replaces_its_own_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     for model in ("mle", "other"):
-        log = journey._MetricsLog(path, model, 0)
+        log = MetricsLog(path, model, 0)
         for step in (1, 2, 3):
             log({"step": step})
     with path.open("a") as end:
         end.write('{"model": "mle", "se')
-    journey._MetricsLog(path, "mle", 0)({"step": 2})
+    MetricsLog(path, "mle", 0)({"step": 2})
     assert [(entry["model"], entry["step"]) for entry in metrics(tmp_path)] == [
         ("mle", 1),
         ("other", 1),

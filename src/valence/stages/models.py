@@ -163,7 +163,7 @@ class ModelStages:
         with self.context.stage(f"models/{label}", inputs, f"train {label}") as stage:
             if stage is None:
                 return
-            log = _MetricsLog(self.context.path / "metrics.jsonl", name, seed)
+            log = MetricsLog(self.context.path / "metrics.jsonl", name, seed)
             model = self._fresh_model(seed)
             checkpoints = self.context.path / "checkpoints" / label
             _remove_unfinished(checkpoints)
@@ -191,7 +191,7 @@ class ModelStages:
         _remove(checkpoints)
 
 
-class _MetricsLog:
+class MetricsLog:
     """Appends training logs to metrics.jsonl; a model that starts again replaces its lines."""
 
     def __init__(self, path: Path, model: str, seed: int) -> None:
