@@ -102,9 +102,12 @@ def test_a_value_lies_in_its_interval_and_stands_on_something(tiny_run: Result) 
             assert row.low is row.high is None
         else:
             assert row.count > 0
+            if row.count == 1 and row.metric != "broken_share":  # One item says nothing about its spread.
+                assert row.low is row.high is None
+                continue
             assert row.low is not None
             assert row.high is not None
-            assert row.low <= row.value <= row.high
+            assert row.low - 1e-9 <= row.value <= row.high + 1e-9
 
 
 def test_checkpoints_are_plain_and_hold_no_pickle(tiny_run: Result) -> None:
