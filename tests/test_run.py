@@ -102,7 +102,8 @@ def test_a_value_lies_in_its_interval_and_stands_on_something(tiny_run: Result) 
             assert row.low is row.high is None
         else:
             assert row.count > 0
-            if row.count == 1 and row.metric != "broken_share":  # One item says nothing about its spread.
+            # One item says nothing about its spread; a share has its exact interval.
+            if row.count == 1 and row.metric != "broken_share":
                 assert row.low is row.high is None
                 continue
             assert row.low is not None
