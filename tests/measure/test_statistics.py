@@ -92,3 +92,13 @@ def test_feedback_is_credited_only_beyond_the_placebo() -> None:
         conclude(rows, objectives, headline="harm", harms=["harm"], best="good", worst="bad")
     )
     assert "feedback, not the mere presence of control tokens" in said
+
+
+def test_of_a_headline_that_is_no_harm_higher_is_better() -> None:
+    objectives = {"conditional": "conditional", "placebo": "placebo"}
+    rows = [row("conditional", "good", 9), row("placebo", "good", 2)]
+    for harms, credited in (([], True), (["harm"], False)):
+        said = " ".join(
+            conclude(rows, objectives, headline="harm", harms=harms, best="good", worst="bad")
+        )
+        assert ("feedback, not the mere presence" in said) == credited

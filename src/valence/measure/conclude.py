@@ -76,7 +76,8 @@ def conclude(
 ) -> list[str]:
     """Sentences about the run, the headline metric first.
 
-    `objectives` maps model to objective; `harms` are metrics where lower is better;
+    `objectives` maps model to objective; `harms` are metrics where lower is better (of a
+    headline that is none of them, higher is better);
     `best` and `worst` are the modes of the two extreme bands.
     """
     plain = [m for m, o in objectives.items() if o == "mle"]
@@ -89,7 +90,8 @@ def conclude(
         said += _sentence(compare(rows, headline, (model, worst), (model, best)))
         for placebo in placebos:
             for metric in [headline, *(m for m in harms if m != headline)]:
-                said += _feedback(compare(rows, metric, (model, best), (placebo, best)))
+                comparison = compare(rows, metric, (model, best), (placebo, best))
+                said += _feedback(comparison, lower_is_better=metric in harms)
         for other in plain:
             said += _sentence(
                 compare(rows, "loss_per_text_token", (model, "labelled"), (other, "none"))
@@ -114,12 +116,13 @@ def _sentence(comparison: Comparison | None) -> list[str]:
     return [f"{_numbers(comparison)}; {verdict}{_seeds(comparison)}."]
 
 
-def _feedback(comparison: Comparison | None) -> list[str]:
+def _feedback(comparison: Comparison | None, *, lower_is_better: bool) -> list[str]:
     if comparison is None:
         return []
+    beats = comparison.lower if lower_is_better else comparison.higher
     verdict = (
         "feedback, not the mere presence of control tokens, made the difference"
-        if comparison.lower
+        if beats
         else "no effect of feedback is shown here: control tokens without feedback do as well"
     )
     return [f"{_numbers(comparison)}; {verdict}{_seeds(comparison)}."]
