@@ -7,7 +7,7 @@ wrong for one piece of text is a `Failure`, and the type checker keeps it out of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -61,23 +61,6 @@ class ScorerId:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}+{self.digest[:12]}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotation:
-    """The results of one scorer for the segments of one document, in text order."""
-
-    document_id: str
-    scorer: ScorerId
-    segments: tuple[Segment, ...]
-    results: tuple[Result, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.segments) != len(self.results):
-            raise ValueError(
-                f"document {self.document_id}: {len(self.segments)} segments"
-                f" but {len(self.results)} results"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +118,3 @@ def tile(ends: Iterable[int]) -> tuple[Segment, ...]:
         segments.append(Segment(start=start, end=end))
         start = end
     return tuple(segments)
-
-
-def failures_by_kind(results: Sequence[Result]) -> dict[str, int]:
-    """How many of the results failed, by kind, most frequent first."""
-    counts: dict[str, int] = {}
-    for result in results:
-        if isinstance(result, Failure):
-            counts[result.kind] = counts.get(result.kind, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

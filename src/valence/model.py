@@ -224,12 +224,11 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         )
     except Exception as error:  # The library raises whatever its parsers do.
         raise _damaged(directory, error) from None
-    about = read_about(directory)
     return Checkpoint(
         model=model.eval().to(best_device()),
         tokenizer=tokenizer,
-        scheme=_scheme_in(about, "scheme"),
-        segmenter=about.get("segmenter", "line"),
+        scheme=read_scheme(directory),
+        segmenter=read_about(directory).get("segmenter", "line"),
     )
 
 

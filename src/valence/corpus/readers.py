@@ -148,9 +148,4 @@ def _read_row(raw: bytes, text_column: str, place: str) -> Document | Failure:
     except UnicodeEncodeError:
         # JSON can spell half of a surrogate pair, which is not text in any encoding.
         return Failure(stage=READ, kind="not-unicode", message=f"{place}: lone surrogate")
-    return Document(id=place, text=text, source=path_of(place))
-
-
-def path_of(place: str) -> str:
-    """The file of a `file:line` place."""
-    return place.rpartition(":")[0]
+    return Document(id=place, text=text, source=place.rpartition(":")[0])
