@@ -7,17 +7,23 @@ wrong for one piece of text is a `Failure`, and the type checker keeps it out of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from valence.errors import NotFiniteError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One text as it was read, byte for byte, and where it came from."""
+    """One text as it was read, byte for byte, and where it came from.
+
+    `columns` holds what else its row had, by name, as plain JSON values.
+    """
 
     id: str
     text: str
     source: str
+    columns: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +35,33 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A range of a text worth pointing at: half-open character offsets, code, message."""
+
+    start: int
+    end: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A reward; higher is preferred. Always finite."""
+    """A reward; higher is preferred. Always finite.
+
+    `parts` are the rewards that it was made of, in the order of its scorer's `parts` (None:
+    that part has none); `marks` point at what lowered it, in offsets of the document. Both
+    are kept beside the reward where the scorer says that it has them.
+    """
 
     value: float
+    parts: tuple[float | None, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
-            raise ValueError(f"a score must be finite, not {self.value}; return a Failure instead")
+            raise NotFiniteError(
+                f"a score must be finite, not {self.value}", fix="Return a Failure instead."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +77,15 @@ Result = Score | Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A document that could not be read: its id as far as it is known, its source, and why."""
+
+    id: str
+    source: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScorerId:
     """What produced a reward: name, version and a digest of code, options or weights."""
 
@@ -61,16 +95,6 @@ class ScorerId:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}+{self.digest[:12]}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A range of a text worth pointing at: half-open character offsets, code, message."""
-
-    start: int
-    end: int
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

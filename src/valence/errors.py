@@ -53,6 +53,14 @@ class TrainingError(ValenceError, ArithmeticError):
     """Training cannot go on, for instance because the loss is not finite."""
 
 
+class NotFiniteError(ValenceError, ValueError):
+    """A scorer gave NaN or an infinity where a reward should be."""
+
+
+class MissingExtraError(ValenceError, ImportError):
+    """An optional part is not installed."""
+
+
 class MissingFileError(ValenceError, FileNotFoundError):
     """A file or directory that was named does not exist."""
 
@@ -65,7 +73,20 @@ class RunExistsError(ValenceError, FileExistsError):
     """The output directory holds something else."""
 
 
+class TooManyFailures(ValenceError):
+    """The work is finished, and more of it failed than the user allows."""
+
+    exit_code = 3
+
+
 class Interrupted(ValenceError, KeyboardInterrupt):
     """The user stopped the work; what is finished is kept."""
 
     exit_code = 130
+
+
+def missing_extra(what: str, extra: str) -> MissingExtraError:
+    """The error for an optional part that is not installed, with the command that adds it."""
+    return MissingExtraError(
+        f"{what} is not installed", fix=f"It comes with: pip install 'valence[{extra}]'."
+    )
