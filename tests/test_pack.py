@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valence.annotate.run import Annotated
+from valence.annotate import Annotated
 from valence.control import NO_BAND, ControlScheme
 from valence.corpus.segment import SEGMENTERS
 from valence.data import Document

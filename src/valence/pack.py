@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedTokenizerFast
 
-from valence.annotate.run import Annotated
+from valence.annotate.read import Annotated
 from valence.control import NO_BAND, Bands, ControlScheme, Rewards
 from valence.errors import CorpusError
 from valence.objective.protocol import IGNORED

@@ -7,9 +7,9 @@ import time
 
 import torch
 
-from valence.annotate.local import score_document
-from valence.corpus.readers import read_corpus
-from valence.corpus.segment import SEGMENTERS
+from valence.annotate.judge import score_document
+from valence.corpus.readers import plan_pieces, read_corpus
+from valence.corpus.segment import build_segmenter
 from valence.data import Document, tile
 from valence.model import create_model, parameter_counts
 from valence.objective import build_objective
@@ -21,6 +21,9 @@ from valence.train import training_flops
 
 TIMED_CHARS = 200_000
 """Characters that are scored to estimate the speed of the reward."""
+
+COUNTED_BYTES = 100_000_000
+"""A corpus larger than this on disk is not read only to count its characters."""
 
 TIMED_PARAMETERS = 50_000_000
 """Above this size a step is not timed: the plan must stay quick."""
@@ -74,8 +77,12 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def _reward_cost(recipe: Recipe, scorer: Scorer) -> tuple[int, float]:
-    """Characters of the corpus, and an estimate of the seconds that scoring them takes."""
-    segmenter = SEGMENTERS[recipe.corpus.segmenter]
+    """Characters of the corpus, and an estimate of the seconds that scoring them takes.
+
+    A corpus above `COUNTED_BYTES` is not read to its end: its size on disk stands for it.
+    """
+    segmenter = build_segmenter(recipe.corpus.segmenter)
+    on_disk = sum(piece.size for piece in plan_pieces(recipe.corpus))
     limit = recipe.corpus.max_chars or math.inf
     chars = timed = 0
     seconds = 0.0
@@ -87,7 +94,11 @@ def _reward_cost(recipe: Recipe, scorer: Scorer) -> tuple[int, float]:
             score_document(scorer, document, tile(segmenter(document.text)))
             seconds += time.perf_counter() - started
             timed += len(document.text)
+        elif on_disk > COUNTED_BYTES:
+            chars = on_disk
+            break
         chars += len(document.text)
         if chars >= limit:
             break
+    chars = int(min(chars, limit))
     return chars, seconds / max(timed, 1) * chars / recipe.score.workers

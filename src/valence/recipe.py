@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,9 @@ DESCRIBED = ConfigDict(
     allow_inf_nan=False,
     use_attribute_docstrings=True,
 )
+
+
+P = TypeVar("P", bound=BaseModel)
 
 
 class Part(BaseModel):
@@ -112,6 +115,13 @@ class CorpusRecipe(Part):
 Options = dict[str, Any]
 
 
+class Pretraining(Part):
+    """The size of a pretraining run that the cost of rewards is put beside."""
+
+    parameters: Annotated[float, Field(gt=0)]
+    tokens: Annotated[float, Field(gt=0)]
+
+
 class ScoreRecipe(Part):
     """Where rewards come from."""
 
@@ -127,10 +137,14 @@ class ScoreRecipe(Part):
     workers: Positive = 2
     """Processes that score (with `local`, 1 is this process itself); the result does not
     depend on it."""
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    """`ray`: GPUs, or a share of one, that each worker needs."""
     timeout: Annotated[float, Field(gt=0)] | None = 600.0
     """Seconds that one document may take."""
     max_failures: Annotated[float, Field(ge=0)] | None = None
     """More failed documents than this end with an error; below 1 it is a share of all."""
+    pretraining: Pretraining | None = None
+    """A run whose cost the ledger compares that of the rewards with."""
 
     @property
     def folder(self) -> str:
@@ -390,18 +404,36 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             fix=f"Give a YAML file, or one of the recipes in the package: {', '.join(packaged)}.",
         )
     tree = _parse(text, where)
-    for override in overrides:
-        _apply(tree, override)
+    override(tree, overrides)
     return build_recipe(tree, where=where)
+
+
+def override(tree: dict[str, Any], overrides: Sequence[str], *, option: str = "--set") -> None:
+    """Apply `dotted.key=value` overrides to plain data; values are read as YAML."""
+    for one in overrides:
+        _apply(tree, one, option)
+
+
+def read_value(text: str, *, where: str) -> Any:
+    """A value as YAML spells it; raises `RecipeError`."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except NOT_YAML:
+        raise RecipeError(f"`{text}` is not a YAML value", where=where, fix="Quote it.") from None
 
 
 def build_recipe(tree: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
     """A recipe from plain data; raises `RecipeError` naming every wrong key."""
+    return build_part(Recipe, tree, where=where)
+
+
+def build_part(kind: type[P], tree: Mapping[str, Any], *, where: str) -> P:
+    """A part of a recipe from plain data; raises `RecipeError` naming every wrong key."""
     try:
         # Through JSON, because strict mode then still takes a list for a tuple.
-        return Recipe.model_validate_json(json.dumps(tree))
+        return kind.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        raise _explain(error, where) from None
+        raise _explain(error, where, kind) from None
     except (TypeError, ValueError) as error:
         raise RecipeError(
             str(error), where=where, fix="Use numbers, strings, lists and maps."
@@ -439,21 +471,16 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     return tree
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
+def _apply(tree: dict[str, Any], override: str, option: str) -> None:
     key, equals, raw = override.partition("=")
     steps = key.strip().split(".")
     if not equals or not all(steps):
         raise RecipeError(
             f"`{override}` is not of the form a.b=value",
-            where="--set",
+            where=option,
             fix="For example: --set train.tokens=200000",
         )
-    try:
-        value = yaml.load(raw, Loader=_Loader)  # noqa: S506  (a SafeLoader)
-    except NOT_YAML:
-        raise RecipeError(
-            f"`{raw}` is not a YAML value", where=f"--set {key}", fix="Quote it."
-        ) from None
+    value = read_value(raw, where=f"{option} {key}")
     for step in steps[:-1]:
         inner = tree.setdefault(step, {})
         if not isinstance(inner, dict):
@@ -462,13 +489,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     tree[steps[-1]] = value
 
 
-def _explain(error: ValidationError, where: str) -> ValenceError:
+def _explain(error: ValidationError, where: str, root: type[BaseModel]) -> ValenceError:
     lines = []
     for item in error.errors(include_url=False):
         place = [str(step) for step in item["loc"]]
         dotted = ".".join(place) or "the recipe"
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown key `{dotted}`{_nearest(place)}")
+            lines.append(f"unknown key `{dotted}`{_nearest(place, root)}")
         elif item["type"] == "missing":
             lines.append(f"key `{dotted}` is missing")
         else:
@@ -482,13 +509,13 @@ def _explain(error: ValidationError, where: str) -> ValenceError:
     )
 
 
-def _nearest(place: list[str]) -> str:
+def _nearest(place: list[str], root: type[BaseModel]) -> str:
     """The nearest valid key: a near miss here, then that very key elsewhere, then any."""
-    part = _part_at(Recipe, place[:-1])
+    part = _part_at(root, place[:-1])
     here = {".".join([*place[:-1], key]): key for key in (part.model_fields if part else ())}
     elsewhere = {
         f"{name}.{key}": key
-        for name, field in Recipe.model_fields.items()
+        for name, field in root.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         for key in field.annotation.model_fields
     }

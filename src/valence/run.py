@@ -14,13 +14,14 @@ from typing import Literal
 import torch
 
 from valence.data import Measurement
+from valence.display import Display, Progress, Silent
 from valence.model import create_model
 from valence.objective import build_objective
 from valence.recipe import Recipe
 from valence.report.journey import write_page
 from valence.score.table import build_scorer
 from valence.stages.annotation import AnnotationStages
-from valence.stages.context import Context, Display, Progress, Silent
+from valence.stages.context import Context
 from valence.stages.measures import MeasureStages
 from valence.stages.models import ModelStages
 from valence.store import RunDirectory

@@ -29,6 +29,9 @@ from valence.errors import MissingFileError, RunExistsError, StoreError, Valence
 PARTIAL = ".partial"
 """How the name of a file ends that is still being written."""
 
+NOTE = ".inputs"
+"""The file in a stage's directory that says what it is being made from."""
+
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
@@ -128,10 +131,15 @@ def digest_files(paths: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write one Parquet shard whole or not at all; equal tables give equal bytes."""
+def write_parquet(path: Path, table: pa.Table) -> str:
+    """Write one Parquet shard whole or not at all; returns its SHA-256.
+
+    Equal tables give equal bytes.
+    """
     with writing(path) as beside:
         pq.write_table(table, beside, compression="zstd")
+        with beside.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -173,22 +181,31 @@ class RunDirectory:
 
     @classmethod
     def open(
-        cls, path: Path, recipe_yaml: str, *, resume: bool = False, overwrite: bool = False
+        cls,
+        path: Path,
+        recipe_yaml: str | None,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        marker_name: str = "recipe.yaml",
+        noun: str = "run",
+        fix: str | None = None,
     ) -> RunDirectory:
         """Take a directory for a run, or refuse.
 
         An empty place or one with the same recipe is taken. Another recipe needs
         `resume` (stages made from the same inputs are kept) or `overwrite` (all of it is
-        removed, if it is a run at all). Raises `RunExistsError`.
+        removed, if it is a run at all). The recipe None is that of the directory. Raises
+        `RunExistsError`.
         """
-        marker = path / "recipe.yaml"
+        marker = path / marker_name
         if path.exists() and not path.is_dir():
             raise RunExistsError(
                 "is a file, not a directory", where=str(path), fix="Choose another --out."
             )
         if path.is_dir() and not marker.is_file() and _holds_something(path):
             raise RunExistsError(
-                "the directory holds something that is not a run",
+                f"the directory holds something that is not {_a(noun)}",
                 where=str(path),
                 fix="Choose another --out; Valence does not overwrite what it did not write.",
             )
@@ -200,14 +217,20 @@ class RunDirectory:
                 known = marker.read_bytes() if marker.is_file() else None
                 if known is not None and overwrite:
                     run._empty()
-                elif known not in (None, recipe_yaml.encode()) and not resume:
+                elif (
+                    recipe_yaml is not None
+                    and known not in (None, recipe_yaml.encode())
+                    and not resume
+                ):
                     raise RunExistsError(
-                        "the directory holds a run of another recipe",
+                        f"the directory holds {_a(noun)} of another recipe",
                         where=str(path),
-                        fix="Choose another --out, or add --resume (keeps the stages that still"
+                        fix=fix
+                        or "Choose another --out, or add --resume (keeps the stages that still"
                         " fit) or --overwrite (removes that run).",
                     )
-            write_text(marker, recipe_yaml)
+            if recipe_yaml is not None:
+                write_text(marker, recipe_yaml)
         except BaseException:
             run.close()
             raise
@@ -260,6 +283,20 @@ class RunDirectory:
         """The digest of a finished stage's inputs; part of the inputs of what follows."""
         return str(read_json(self._marker(name))["key"])
 
+    def differs(self, name: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether a stage of that name is finished, and was made from other inputs."""
+        marker = self._marker(name)
+        if not marker.is_file() or not (self.path / name).exists():
+            return False
+        return bool(read_json(marker)["key"] != digest(inputs))
+
+    def forget(self, name: str) -> None:
+        """Remove a finished stage and what it made."""
+        with storage(self.path / name):
+            self._marker(name).unlink(missing_ok=True)
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
+
     @contextlib.contextmanager
     def stage(self, name: str, inputs: Mapping[str, Any]) -> Iterator[Stage]:
         """One stage, skipped (`done`) if it was finished with the same inputs before."""
@@ -272,8 +309,10 @@ class RunDirectory:
             return
         with storage(path):
             marker.unlink(missing_ok=True)
-            note = work / ".inputs"
-            if work.exists() and not (note.is_file() and note.read_text() == key):
+            note = work / NOTE
+            if not work.exists() and _note(path) == key:
+                path.replace(work)  # It was killed between its last two steps.
+            if work.exists() and _note(work) != key:
                 shutil.rmtree(work)
             work.mkdir(parents=True, exist_ok=True)
             for left in work.glob(f".*{PARTIAL}"):  # A killed run could not clean up.
@@ -285,11 +324,22 @@ class RunDirectory:
             yield stage
         stage.facts["seconds"] = round(time.monotonic() - started, 3)
         with storage(path):
-            note.unlink()
             if path.exists():
                 shutil.rmtree(path)
             work.replace(path)
         write_json(marker, {"key": key, "facts": stage.facts, "inputs": dict(inputs)})
+        with storage(path):
+            (path / NOTE).unlink()
+
+
+def _note(directory: Path) -> str | None:
+    """The inputs' digest that an unfinished stage left in its directory."""
+    note = directory / NOTE
+    return note.read_text() if note.is_file() else None
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
 
 
 def _holds_something(directory: Path) -> bool:

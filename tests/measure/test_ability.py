@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from valence.annotate.run import Annotated
+from valence.annotate import Annotated
 from valence.corpus.segment import SEGMENTERS
 from valence.data import Document, Failure, Sample
 from valence.measure.ability import held_out_loss
@@ -17,6 +17,7 @@ from valence.model import load_checkpoint, read_known_scheme
 from valence.pack import tokenise
 from valence.recipe import MetricRecipe, Recipe
 from valence.run import Result
+from valence.score.pep8 import Pep8
 
 TEXTS = ("x = 1\ny=2\n\nprint('<|good|>')\n" * 3, "def f( a ):\n    return a\n")
 
@@ -89,15 +90,17 @@ FILE = MetricRecipe(
     scorer="pep8", scale=-1000.0, weight="chars", cut="complete_statements", failures_as="broken"
 )
 
+PEP8 = Pep8()
+
 
 def test_broken_text_is_a_failure_and_not_a_perfect_score() -> None:
-    judged = judge(sample("def f(:\n  'open\n x = = (\n"), FILE)
+    judged = judge(sample("def f(:\n  'open\n x = = (\n"), FILE, PEP8)
     assert isinstance(judged.result, Failure)
-    assert isinstance(judge(sample(""), FILE).result, Failure)
+    assert isinstance(judge(sample(""), FILE, PEP8).result, Failure)
 
 
 def test_text_cut_off_by_the_limit_is_judged_up_to_its_last_complete_statement() -> None:
-    judged = judge(sample("x = 1\ny = (2,\n", ended=False), FILE)
+    judged = judge(sample("x = 1\ny = (2,\n", ended=False), FILE, PEP8)
     assert judged.chars == len("x = 1\n")
     assert not isinstance(judged.result, Failure)
 

@@ -1,5 +1,6 @@
 """Rewards beside their text, once: scorers over corpora, with resume and a ledger."""
 
-from valence.annotate.run import Annotated, annotate, write_documents
+from valence.annotate.read import Annotated, Annotation
+from valence.annotate.run import annotate
 
-__all__ = ["Annotated", "annotate", "write_documents"]
+__all__ = ["Annotated", "Annotation", "annotate"]

@@ -1,81 +1,211 @@
-"""Readers: documents from places. A document that cannot be read is a Failure, counted.
+"""Readers: documents from places, as a stream. What cannot be read is `Unread`, counted.
 
-A reader is a function that returns a generator; it never changes a byte of the text.
+`plan_pieces` cuts the input into pieces that depend on nothing else; `read_piece` reads one,
+in memory that does not grow with the input, and never changes a byte of the text. A new
+format is one file and one line in `FORMATS`, with its suffixes in `SUFFIXES`.
 """
 
 from __future__ import annotations
 
 import glob
 import hashlib
-import json
+import heapq
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from valence.corpus.stdlib import read_stdlib
+from valence.corpus.delimited import CSV
+from valence.corpus.hub import DATASET
+from valence.corpus.jsonl import JSONL
+from valence.corpus.parquet import PARQUET
+from valence.corpus.piece import PIECE_BYTES, Format, Item, Piece
+from valence.corpus.plaintext import TEXT, joined
+from valence.corpus.rows import checked
+from valence.corpus.stdlib import read_stdlib, stdlib_root, stdlib_sources
+from valence.corpus.streams import suffix_of
 from valence.corpus.unformat import file_share, unformat
-from valence.data import Document, Failure
+from valence.data import Document
 from valence.errors import CorpusError, MissingFileError
 from valence.recipe import CorpusRecipe
 from valence.store import digest
 
-READ = "read"
+__all__ = [
+    "FORMATS",
+    "PIECE_BYTES",
+    "Item",
+    "Piece",
+    "corpus_stamp",
+    "highest_rank",
+    "is_held_out",
+    "plan_pieces",
+    "rank",
+    "read_corpus",
+    "read_piece",
+]
 
 
-def read_corpus(recipe: CorpusRecipe, seed: int) -> Iterator[Document | Failure]:
-    """The documents of a recipe in seeded order, style noise added if it asks for that.
+def _plan_stdlib(path: str, recipe: CorpusRecipe, piece_bytes: int) -> Iterator[Piece]:
+    sizes = [size for _, size, _ in _stats(_stdlib_files())]
+    start = size = 0
+    for index, own in enumerate(sizes):
+        if index > start and size + own > piece_bytes:
+            yield Piece(format="stdlib", start=start, stop=index, size=size)
+            start, size = index, 0
+        size += own
+    yield Piece(format="stdlib", start=start, stop=len(sizes), size=size)
 
-    Raises `MissingFileError` for a path that matches nothing and `CorpusError` for an
-    empty corpus. Files that cannot be read come out as `Failure`.
+
+def _read_stdlib(piece: Piece, recipe: CorpusRecipe, skip: int) -> Iterator[Item]:
+    for item in read_stdlib(start=piece.start + skip, stop=piece.stop):
+        yield checked(item, recipe, place=item.id) if isinstance(item, Document) else item
+
+
+FORMATS: dict[str, Format] = {
+    "text": TEXT,
+    "jsonl": JSONL,
+    "csv": CSV,
+    "parquet": PARQUET,
+    "dataset": DATASET,
+    "stdlib": Format(plan=_plan_stdlib, read=_read_stdlib),
+}
+
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+"""The format of a file, by its suffix (before .gz or .zst); any other is text."""
+
+
+def plan_pieces(recipe: CorpusRecipe, *, piece_bytes: int = PIECE_BYTES) -> list[Piece]:
+    """The input as pieces of about `piece_bytes` on disk, in order; the same for the same input.
+
+    Compressed files and CSV are not cut. Raises `MissingFileError` for a path that matches
+    nothing, `RecipeError` for a table without a column that the recipe names.
     """
-    if recipe.reader == "stdlib":
-        found: Iterable[Document | Failure] = read_stdlib()
-    else:
-        found = read_files(recipe.paths, text_column=recipe.text_column)
-    documents = []
+    return list(joined(_pieces(recipe, piece_bytes), piece_bytes))
+
+
+def read_piece(piece: Piece, recipe: CorpusRecipe, seed: int, *, skip: int = 0) -> Iterator[Item]:
+    """The documents of a piece in input order, style noise added if the recipe asks for that.
+
+    The first `skip` items are passed over as cheaply as the format allows; item i is the same
+    whatever `skip` is. Raises `RecipeError` like `plan_pieces`.
+    """
+    for item in FORMATS[piece.format].read(piece, recipe, skip):
+        yield _unformatted(item, recipe, seed) if isinstance(item, Document) else item
+
+
+def read_corpus(recipe: CorpusRecipe, seed: int) -> Iterator[Item]:
+    """All pieces one after the other.
+
+    Raises what `plan_pieces` raises, and `CorpusError` at the end if nothing had text.
+    """
+    found = False
     dropped: Counter[str] = Counter()
-    for item in found:
-        if isinstance(item, Document) and item.text:
-            documents.append(item)
-            continue
-        if isinstance(item, Document):
-            item = Failure(stage=READ, kind="empty", message=item.source)
-        dropped[item.kind] += 1
-        yield item
-    if not documents:
+    for piece in plan_pieces(recipe):
+        for item in read_piece(piece, recipe, seed):
+            if isinstance(item, Document):
+                found = True
+            else:
+                dropped[item.failure.kind] += 1
+            yield item
+    if not found:
         kinds = ", ".join(f"{kind}: {count}" for kind, count in dropped.items())
         raise CorpusError(
-            f"there is no document with text in it ({kinds or 'no file'})",
+            f"there is no document with text in it ({kinds or 'no row'})",
             where=", ".join(recipe.paths) or recipe.reader,
             fix="Check corpus.paths and corpus.text_column.",
         )
-    documents.sort(key=lambda document: _rank(document.id, seed))
-    for document in documents:
-        if recipe.unformat is None:
-            yield document
-            continue
-        share = file_share(document.id, shares=recipe.unformat.shares, seed=seed)
-        text = unformat(document.text, share=share, seed=seed)
-        yield Document(id=document.id, text=text, source=document.source)
 
 
 def corpus_stamp(recipe: CorpusRecipe) -> str:
-    """A digest of the names, sizes and times of a recipe's files: it changes when they do."""
-    paths = sorted({path for pattern in recipe.paths for path in _expand(pattern)})
-    stats = [(path.as_posix(), path.stat()) for path in paths]
-    return digest([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
+    """A digest of the names, sizes and times of the input: it changes when they do.
+
+    Of a data set on the hub only what the recipe says of it; give its `revision` for input
+    that stays the same.
+    """
+    named: list[object] = []
+    if recipe.reader == "stdlib":
+        files = _stdlib_files()
+    elif recipe.reader == "datasets":
+        named = [recipe.paths[0], recipe.config, recipe.split, recipe.revision]
+        files = sorted(_expand(recipe.paths[0]))
+    else:
+        files = sorted({path for pattern in recipe.paths for path in _expand(pattern)})
+    return digest([*named, *_stats(files)])
 
 
 def is_held_out(document_id: str, *, share: float, seed: int) -> bool:
     """Whether a document belongs to the held-out split: by a hash of its id alone."""
-    return _rank(document_id, seed, salt="split") < share
+    return _hashed(document_id, seed, salt="split") < share
 
 
-def read_files(paths: Iterable[str], *, text_column: str) -> Iterator[Document | Failure]:
-    """Documents from files, folders and globs: text (one a file) or .jsonl (one a line)."""
-    seen: set[Path] = set()
-    for pattern in paths:
+def rank(document_id: str, seed: int) -> float:
+    """A seeded number in [0, 1) that depends on the id alone: its place in a random order."""
+    return _hashed(document_id, seed, salt="order")
+
+
+def highest_rank(recipe: CorpusRecipe, seed: int) -> float | None:
+    """Up to which `rank` documents are taken for `recipe.max_chars`; None: all of them.
+
+    In ascending rank, documents are taken while the characters so far are fewer than
+    `max_chars`, counted after unformatting; documents of one id have one rank and are taken
+    together. Reads the input once, in memory for the ranks of the documents taken. Raises
+    what `plan_pieces` raises.
+    """
+    if recipe.max_chars is None:
+        return None
+    text_alone = recipe.model_copy(update={"keep": ()})
+    taken: list[tuple[float, int]] = []  # minus the rank, characters: the highest rank first
+    chars = 0
+    for piece in plan_pieces(recipe):
+        for item in FORMATS[piece.format].read(piece, text_alone, 0):
+            if not isinstance(item, Document):
+                continue
+            own = rank(item.id, seed)
+            # Before the text is made, which is the costly part.
+            if chars >= recipe.max_chars and own >= -taken[0][0]:
+                continue
+            length = len(_unformatted(item, recipe, seed).text)
+            heapq.heappush(taken, (-own, length))
+            chars += length
+            while chars - taken[0][1] >= recipe.max_chars:
+                chars -= heapq.heappop(taken)[1]
+    return -taken[0][0] if chars >= recipe.max_chars else None
+
+
+def _unformatted(document: Document, recipe: CorpusRecipe, seed: int) -> Document:
+    if recipe.unformat is None:
+        return document
+    share = file_share(document.id, shares=recipe.unformat.shares, seed=seed)
+    return replace(document, text=unformat(document.text, share=share, seed=seed))
+
+
+def _hashed(document_id: str, seed: int, *, salt: str) -> float:
+    mixed = hashlib.sha256(f"{salt}:{seed}:{document_id}".encode("utf-8", "surrogatepass"))
+    return int.from_bytes(mixed.digest()[:7], "big") / 2**56
+
+
+def _pieces(recipe: CorpusRecipe, piece_bytes: int) -> Iterator[Piece]:
+    if recipe.reader == "stdlib":
+        yield from _plan_stdlib("", recipe, piece_bytes)
+    elif recipe.reader == "datasets":
+        yield from DATASET.plan(recipe.paths[0], recipe, piece_bytes)
+    else:
+        for path in _files(recipe.paths):
+            form = SUFFIXES.get(suffix_of(path), "text")
+            yield from FORMATS[form].plan(path, recipe, piece_bytes)
+
+
+def _files(patterns: Iterable[str]) -> Iterator[str]:
+    """The files of paths, folders and globs: sorted within each, each file once."""
+    seen: set[str] = set()
+    for pattern in patterns:
         matches = sorted(_expand(pattern))
         if not matches:
             raise MissingFileError(
@@ -86,19 +216,9 @@ def read_files(paths: Iterable[str], *, text_column: str) -> Iterator[Document |
                 fix="Give a file, a folder, or a glob such as 'texts/**/*.txt'.",
             )
         for path in matches:
-            if path in seen:
-                continue
-            seen.add(path)
-            if path.suffix == ".jsonl":
-                yield from _read_jsonl(path, text_column)
-            else:
-                yield _read_text(path)
-
-
-def _rank(document_id: str, seed: int, salt: str = "order") -> float:
-    """A seeded number in [0, 1) that depends on the id alone."""
-    mixed = hashlib.sha256(f"{salt}:{seed}:{document_id}".encode("utf-8", "surrogatepass"))
-    return int.from_bytes(mixed.digest()[:7], "big") / 2**56
+            if (absolute := os.path.abspath(path)) not in seen:
+                seen.add(absolute)
+                yield path.as_posix()
 
 
 def _expand(pattern: str) -> Iterator[Path]:
@@ -118,34 +238,18 @@ def _expand(pattern: str) -> Iterator[Path]:
         )
 
 
-def _read_text(path: Path) -> Document | Failure:
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        return Failure(stage=READ, kind="not-utf-8", message=f"{path}: {error}")
-    except OSError as error:
-        return Failure(stage=READ, kind="unreadable", message=f"{path}: {error.strerror}")
-    return Document(id=path.as_posix(), text=text, source=path.as_posix())
+def _stdlib_files() -> list[Path]:
+    root = stdlib_root()
+    return [root / source for source in stdlib_sources(root)]
 
 
-def _read_jsonl(path: Path, text_column: str) -> Iterator[Document | Failure]:
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, start=1):
-            if raw.strip():
-                yield _read_row(raw, text_column, f"{path.as_posix()}:{number}")
-
-
-def _read_row(raw: bytes, text_column: str, place: str) -> Document | Failure:
-    try:
-        row: Any = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        return Failure(stage=READ, kind="not-json", message=f"{place}: {error}")
-    text = row.get(text_column) if isinstance(row, dict) else None
-    if not isinstance(text, str):
-        return Failure(stage=READ, kind="no-text", message=f"{place}: no string `{text_column}`")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        # JSON can spell half of a surrogate pair, which is not text in any encoding.
-        return Failure(stage=READ, kind="not-unicode", message=f"{place}: lone surrogate")
-    return Document(id=place, text=text, source=place.rpartition(":")[0])
+def _stats(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, size and time of change of each file; zeros where the system does not tell."""
+    found = []
+    for path in paths:
+        try:
+            stat = path.stat()
+            found.append((path.as_posix(), stat.st_size, stat.st_mtime_ns))
+        except OSError:
+            found.append((path.as_posix(), 0, 0))
+    return found

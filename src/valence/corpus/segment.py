@@ -1,7 +1,7 @@
 """Segmenters: text in, ascending end offsets out, so that the segments tile the text.
 
-A new one is a function and a line in `SEGMENTERS`. Offsets count characters (code points),
-and the last end is always the length of the text; the empty text has no segment.
+A new one is a function and a line in one of the two tables. Offsets count characters (code
+points), and the last end is always the length of the text; the empty text has no segment.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+
+from valence.corpus.sentence import neural_ends, sentence_ends
+from valence.corpus.window import token_windows, word_windows
+from valence.recipe import SegmentRecipe
 
 Segmenter = Callable[[str], list[int]]
 
@@ -33,10 +37,34 @@ def document_ends(text: str) -> list[int]:
     return [len(text)] if text else []
 
 
+def _windows(recipe: SegmentRecipe) -> Segmenter:
+    if recipe.tokenizer is None:
+        return word_windows(recipe.tokens)
+    return token_windows(recipe.tokens, recipe.tokenizer)
+
+
 SEGMENTERS: dict[str, Segmenter] = {
     "line": line_ends,
     "document": document_ends,
 }
+"""Those without options."""
+
+_BUILDERS: dict[str, Callable[[SegmentRecipe], Segmenter]] = {
+    "sentence": lambda recipe: sentence_ends(recipe.language),
+    "window": _windows,
+    "wtpsplit": lambda recipe: neural_ends(recipe.model),
+}
+
+
+def build_segmenter(recipe: SegmentRecipe) -> Segmenter:
+    """The segmenter that a recipe describes; send the recipe, not the segmenter, to a process.
+
+    Raises `RecipeError`, `MissingFileError` for a tokenizer, `MissingExtraError` for an
+    optional part.
+    """
+    if recipe.kind in SEGMENTERS:
+        return SEGMENTERS[recipe.kind]
+    return _BUILDERS[recipe.kind](recipe)
 
 
 def source_lines(text: str) -> list[str]:

@@ -9,7 +9,7 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-from valence.data import Document, Failure
+from valence.data import Document, Failure, Unread
 
 # Installed packages are not the standard library; `encodings` and `pydoc_data` are tables
 # that a program wrote.
@@ -18,19 +18,31 @@ EXCLUDED_DIRECTORIES = frozenset(
 )
 
 
-def read_stdlib(root: Path | None = None) -> Iterator[Document | Failure]:
-    """The `.py` files below `root`, sorted by path, byte for byte.
+def read_stdlib(
+    root: Path | None = None, *, start: int = 0, stop: int | None = None
+) -> Iterator[Document | Unread]:
+    """The `.py` files below `root`, sorted by path, byte for byte; those from `start` to `stop`.
 
     `root` is the running Python's standard library unless given. A document's source is
     its POSIX path relative to `root`, its id "stdlib/" and that path. Line breaks and a
-    byte order mark stay in the text. A file that cannot be read or decoded is a `Failure`
-    of stage "read" and kind "unreadable", "unknown-encoding" or "not-utf-8" (kind
-    "undecodable" where its PEP 263 cookie names another codec); the message starts with
-    its path. Symbolic links that lead out of `root` are not followed.
+    byte order mark stay in the text. A file that cannot be read or decoded is `Unread`,
+    of kind "unreadable", "unknown-encoding" or "not-utf-8" (kind "undecodable" where its
+    PEP 263 cookie names another codec); the message starts with its path. Symbolic links
+    that lead out of `root` are not followed.
     """
-    root = (root or Path(sysconfig.get_path("stdlib"))).resolve()
-    for source in sorted(_python_files(root)):
+    root = (root or stdlib_root()).resolve()
+    for source in stdlib_sources(root)[start:stop]:
         yield _read(root, source)
+
+
+def stdlib_root() -> Path:
+    """Where the running Python has its standard library."""
+    return Path(sysconfig.get_path("stdlib")).resolve()
+
+
+def stdlib_sources(root: Path) -> list[str]:
+    """POSIX paths, relative to `root`, of the files that `read_stdlib` reads."""
+    return sorted(_python_files(root))
 
 
 def _python_files(root: Path) -> Iterator[str]:
@@ -42,7 +54,7 @@ def _python_files(root: Path) -> Iterator[str]:
                 yield path.relative_to(root).as_posix()
 
 
-def _read(root: Path, source: str) -> Document | Failure:
+def _read(root: Path, source: str) -> Document | Unread:
     encoding = "utf-8"
     try:
         data = (root / source).read_bytes()
@@ -63,5 +75,6 @@ def _read(root: Path, source: str) -> Document | Failure:
     return Document(id=f"stdlib/{source}", text=text, source=source)
 
 
-def _failure(kind: str, source: str, error: Exception) -> Failure:
-    return Failure(stage="read", kind=kind, message=f"{source}: {error}")
+def _failure(kind: str, source: str, error: Exception) -> Unread:
+    failure = Failure(stage="read", kind=kind, message=f"{source}: {error}")
+    return Unread(id=f"stdlib/{source}", source=source, failure=failure)

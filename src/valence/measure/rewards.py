@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from valence.annotate.local import score_document
+from valence.annotate.judge import score_document
 from valence.data import Document, Failure, Mark, Measurement, Result, Sample, Score, Segment
 from valence.measure.statistics import Estimate, mean, ratio, share
 from valence.recipe import MeasureRecipe, MetricRecipe
 from valence.score.pep8 import complete_statements
+from valence.score.protocol import Scorer
 from valence.score.table import build_scorer
 
 Cut = Callable[[str], str]
@@ -38,8 +39,8 @@ class Judged:
     result: Result
 
 
-def judge(sample: Sample, metric: MetricRecipe) -> Judged:
-    """Score one sample as one document; an empty one is a Failure.
+def judge(sample: Sample, metric: MetricRecipe, scorer: Scorer) -> Judged:
+    """Score one sample as one document with the metric's scorer; an empty one is a Failure.
 
     A sample that ran into the length limit may first lose its unfinished end.
     """
@@ -48,7 +49,7 @@ def judge(sample: Sample, metric: MetricRecipe) -> Judged:
         return Judged(chars=0, result=Failure(stage="measure", kind="empty", message="no text"))
     document = Document(id=f"{sample.model}/{sample.mode}/{sample.index}", text=text, source="")
     whole = [Segment(start=0, end=len(text))]
-    (result,) = score_document(build_scorer(metric.scorer), document, whole)
+    (result,) = score_document(scorer, document, whole)
     return Judged(chars=len(text), result=result)
 
 
@@ -61,7 +62,8 @@ def measure_samples(samples: Sequence[Sample], recipe: MeasureRecipe) -> list[Me
     """Every metric of the recipe, and distinct-2, over samples of one model, mode and seed."""
     found = []
     for name, metric in recipe.metrics.items():
-        judged = [judge(sample, metric) for sample in samples]
+        scorer = build_scorer(metric.scorer)
+        judged = [judge(sample, metric, scorer) for sample in samples]
         found += _measurements(samples, name, metric, judged, recipe.resamples)
     diversity = [d for sample in samples if (d := distinct(sample.text, 2)) is not None]
     estimate = mean(diversity, resamples=recipe.resamples, seed=samples[0].seed)
@@ -71,7 +73,8 @@ def measure_samples(samples: Sequence[Sample], recipe: MeasureRecipe) -> list[Me
 
 def per_sample(samples: Sequence[Sample], metric: MetricRecipe) -> list[float]:
     """The metric of each sample that could be scored, for plots."""
-    judged = [judge(sample, metric) for sample in samples]
+    scorer = build_scorer(metric.scorer)
+    judged = [judge(sample, metric, scorer) for sample in samples]
     return [metric.scale * j.result.value for j in judged if isinstance(j.result, Score)]
 
 

@@ -156,11 +156,11 @@ def _stage_facts(run: Path, recipe: Recipe, kind: str) -> dict[str, dict[str, An
 
 
 def _reward_facts(run: Path, recipe: Recipe) -> dict[str, Any]:
-    return _facts(run, f"annotation/rewards/{recipe.score.folder}")
+    return _facts(run / "annotation", f"rewards/{recipe.score.folder}")
 
 
 def _steps(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    text = _facts(run, "annotation/documents")
+    text = _facts(run / "annotation", "documents")
     rewards = _reward_facts(run, recipe)
     shares = read_json(run / "scheme.json")["shares"]
     yield "corpus", _corpus_sentence(text, recipe)
@@ -170,7 +170,7 @@ def _steps(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
         f" scored ({_kinds(rewards['failures'])}); they are left out, not given a number.",
     )
     listed = ", ".join(f"{mode} {share:.1%}" for mode, share in shares.items())
-    yield "bands", f"Training {recipe.corpus.segmenter}s by band: {listed}."
+    yield "bands", f"Training {recipe.corpus.segmenter.kind}s by band: {listed}."
     yield "train", _train_sentence(run, recipe)
     plan = recipe.sample
     yield (
@@ -197,7 +197,7 @@ def _corpus_sentence(text: dict[str, Any], recipe: Recipe) -> str:
     said = (
         f"{source}: {text['documents']} documents, {text['chars']:,} characters,"
         f" {text['segments']:,} segments; {text['held_out']} documents held out by a hash of"
-        f" their name. Not read: {_kinds(text['dropped'])}."
+        f" their name. Not read: {_kinds(text['failures'])}."
     )
     if recipe.corpus.unformat is not None:
         shares = ", ".join(f"{share:.0%}" for share in recipe.corpus.unformat.shares)
@@ -237,7 +237,7 @@ def _notes(recipe: Recipe) -> Iterator[str]:
 
 
 def _ledger(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    rewards, text = _reward_facts(run, recipe), _facts(run, "annotation/documents")
+    rewards, text = _reward_facts(run, recipe), _facts(run / "annotation", "documents")
     models, packs = _stage_facts(run, recipe, "models"), _stage_facts(run, recipe, "packs")
     flops = sum(facts["flops"] for facts in models.values())
     seconds = sum(facts["train_seconds"] for facts in models.values())

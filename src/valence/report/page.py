@@ -9,8 +9,7 @@ concluded by the caller.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from importlib.resources import files
+from collections.abc import Sequence
 
 from valence.report.content import Curve, MarkedSample, MetricInfo, Report
 from valence.report.drawing import Look
@@ -21,37 +20,23 @@ from valence.report.figures import (
     loss_figure,
     strip_figure,
 )
+from valence.report.frame import figure, framed, listed
 from valence.report.marked import described, escape, marked_html
 from valence.report.table import format_value, results_table, swatch
 
 __all__ = ["Curve", "MarkedSample", "MetricInfo", "Report", "format_value", "render"]
 
-# No page that a model's text is shown on should be able to run or to load anything.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-
 
 def render(report: Report) -> str:
     """The whole document; the same text for the same report."""
-    style = files("valence.report").joinpath("page.css").read_text(encoding="utf-8")
     contents = _contents(report, Look(models=report.models(), modes=report.modes()))
-    first, *rest = (_section(name, content) for name, content in contents.items())
-    links = "".join(f'<li><a href="#{_slug(name)}">{name}</a></li>\n' for name in contents)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<header>\n<h1>{escape(report.title)}</h1>\n<p class="lead">{escape(report.lead)}</p>\n'
-        f'</header>\n<main>\n{first}<nav aria-label="Sections"><ul>\n{links}</ul></nav>\n'
-        f"{''.join(rest)}</main>\n</body>\n</html>\n"
-    )
+    return framed(report.title, report.lead, contents)
 
 
 def _contents(report: Report, look: Look) -> dict[str, str]:
     """The sections by heading, in the order of the page."""
     return {
-        "Conclusions": _list(report.conclusions, "No conclusion was drawn."),
+        "Conclusions": listed(report.conclusions, "No conclusion was drawn."),
         "Results": results_table(report, look),
         "Ability and misalignment": _front(report, look),
         "Every sample": _strips(report, look),
@@ -59,27 +44,9 @@ def _contents(report: Report, look: Look) -> dict[str, str]:
         "Training": _training(report, look),
         "What was done": _steps(report),
         "Ledger": _ledger(report),
-        "Notes": _list(report.notes, "None."),
+        "Notes": listed(report.notes, "None."),
         "Recipe": _recipe(report),
     }
-
-
-def _section(name: str, content: str) -> str:
-    slug = _slug(name)
-    return (
-        f'<section id="{slug}" aria-labelledby="{slug}-title">\n'
-        f'<h2 id="{slug}-title">{name}</h2>\n{content}\n</section>\n'
-    )
-
-
-def _slug(name: str) -> str:
-    return name.lower().replace(" ", "-")
-
-
-def _list(items: Sequence[str], nothing: str) -> str:
-    if not items:
-        return f"<p>{nothing}</p>"
-    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
 
 
 def _front(report: Report, look: Look) -> str:
@@ -111,7 +78,7 @@ def _front(report: Report, look: Look) -> str:
         caption += " Small points are single seeds; the label stands at their mean."
     if len(points) < len(rows):
         caption += f" Not shown, for lack of one of the two values: {len(rows) - len(points)}."
-    return _figure(
+    return figure(
         lambda prefix, alt, narrow: front_figure(
             points, x=x, y=y, look=look, prefix=prefix, alt=alt, narrow=narrow
         ),
@@ -125,7 +92,7 @@ def _strips(report: Report, look: Look) -> str:
     if not any(report.strips.values()):
         return "<p>There are no samples to show.</p>"
     metric = report.info(report.strip_metric)
-    return _figure(
+    return figure(
         lambda prefix, alt, narrow: strip_figure(
             report.strips, metric=metric, look=look, prefix=prefix, alt=alt, narrow=narrow
         ),
@@ -144,7 +111,7 @@ def _training(report: Report, look: Look) -> str:
     ends = "; ".join(
         f"{c.model} seed {c.seed}: {format_value(c.loss[-1])}" for c in report.curves if c.loss
     )
-    return _figure(
+    return figure(
         lambda prefix, alt, narrow: loss_figure(
             report.curves, look=look, prefix=prefix, alt=alt, narrow=narrow
         ),
@@ -152,15 +119,6 @@ def _training(report: Report, look: Look) -> str:
         alt=f"Training loss against text tokens seen. Last values: {ends}",
         caption="Training loss against text tokens seen, one line per model and seed. Long"
         " curves are drawn faintly, with their running mean on top.",
-    )
-
-
-def _figure(draw: Callable[[str, str, bool], str], *, name: str, alt: str, caption: str) -> str:
-    """Both shapes of a figure; the style sheet shows one of them."""
-    return (
-        f'<figure>\n<div class="card"><div class="wide">{draw(f"{name}-wide", alt, False)}</div>\n'
-        f'<div class="narrow">{draw(f"{name}-narrow", alt, True)}</div></div>\n'
-        f"<figcaption>{escape(caption)}</figcaption>\n</figure>"
     )
 
 

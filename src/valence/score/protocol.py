@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 from valence.data import Document, Mark, Result, ScorerId, Segment
 
+Ends = npt.NDArray[np.int64]
+Rewards = npt.NDArray[np.floating[Any]]
 Item = tuple[Document, Sequence[Segment]]
 """One document and the segments that are asked about."""
 
@@ -51,6 +56,21 @@ class BatchScorer(Protocol):
 
 
 @runtime_checkable
+class ArrayScorer(Protocol):
+    """A scorer fast enough that an object per segment would be most of its time.
+
+    It answers with one array of numbers [segments] per text, given the segments' ends; it
+    has a number for every segment.
+    """
+
+    batch: int
+
+    def score_arrays(self, texts: Sequence[str], ends: Sequence[Ends]) -> list[Rewards]:
+        """One array of rewards per text."""
+        ...
+
+
+@runtime_checkable
 class Marker(Protocol):
     """A scorer that can also point at what it objects to."""
 
@@ -80,7 +100,7 @@ def traits(scorer: Scorer) -> Traits:
         parts=tuple(getattr(scorer, "parts", plain.parts)),
         keeps_marks=bool(getattr(scorer, "keeps_marks", plain.keeps_marks)),
         device=str(getattr(scorer, "device", plain.device)),
-        batch=scorer.batch if isinstance(scorer, BatchScorer) else plain.batch,
+        batch=scorer.batch if isinstance(scorer, BatchScorer | ArrayScorer) else plain.batch,
     )
 
 

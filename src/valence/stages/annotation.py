@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import cached_property
 
 import numpy as np
 
-from valence import __version__
-from valence.annotate.run import Annotated, annotate, read_annotated, write_documents
+from valence.annotate import Annotated, Annotation, annotate
 from valence.control import ControlScheme, band_shares, resolve_bounds
-from valence.corpus.readers import corpus_stamp, read_corpus
-from valence.corpus.segment import SEGMENTERS
+from valence.corpus.readers import rank
+from valence.errors import CorpusError
 from valence.recipe import Quantile
-from valence.score.table import build_scorer
 from valence.stages.context import Context
-from valence.store import write_json
+from valence.store import digest, write_json
 
 
 class AnnotationStages:
@@ -26,51 +22,28 @@ class AnnotationStages:
     def __init__(self, context: Context) -> None:
         self.recipe = context.recipe
         self.context = context
-        name = self.recipe.score.scorer
-        self.scorer = build_scorer(name)
-        self.documents = context.path / "annotation" / "documents"
-        self.rewards = context.path / "annotation" / "rewards" / self.recipe.score.folder
+        self.name = self.recipe.score.folder
+        self.path = context.path / "annotation"
 
     def annotate(self) -> None:
-        """Corpus into shards, then one reward per segment beside it."""
-        corpus = self.recipe.corpus
-        inputs = {
-            "corpus": corpus.model_dump(mode="json"),
-            "files": corpus_stamp(corpus),
-            "seed": self.recipe.seed,
-            "version": __version__,
-            "python": sys.version,
-        }
-        with self.context.stage("annotation/documents", inputs, "read the corpus") as stage:
-            if stage is not None:
-                stage.facts.update(
-                    write_documents(
-                        read_corpus(corpus, self.recipe.seed),
-                        SEGMENTERS[corpus.segmenter],
-                        stage.work,
-                        max_chars=corpus.max_chars,
-                        held_out_share=corpus.valid_share,
-                        seed=self.recipe.seed,
-                        on_progress=stage.progress,
-                    )
-                )
-        name = f"annotation/rewards/{self.rewards.name}"
-        inputs = {
-            "documents": self.context.place.facts("annotation/documents")["digest"],
-            "scorer": asdict(self.scorer.id),
-        }
-        with self.context.stage(name, inputs, f"score with {self.recipe.score.scorer}") as stage:
-            if stage is not None:
-                stage.facts.update(
-                    annotate(
-                        self.documents,
-                        stage.work,
-                        self.scorer,
-                        self.recipe.score.scorer,
-                        workers=self.recipe.score.workers,
-                        on_progress=stage.progress,
-                    )
-                )
+        """Corpus into shards, then one reward per segment beside it.
+
+        Raises `CorpusError` if a split is empty or nothing could be scored.
+        """
+        found = annotate(
+            self.path,
+            self.recipe.score,
+            self.recipe.corpus,
+            seed=self.recipe.seed,
+            rebuild=True,
+            display=self.context.display,
+        )
+        _check(found, self.name)
+
+    @cached_property
+    def annotation(self) -> Annotation:
+        """The run's annotation, once it is finished."""
+        return Annotation(self.path)
 
     @cached_property
     def scheme(self) -> ControlScheme:
@@ -96,10 +69,31 @@ class AnnotationStages:
         return scheme
 
     def read(self, *, held_out: bool) -> Iterator[Annotated]:
-        """The documents of one split with their rewards, in corpus order."""
-        return read_annotated(self.documents, self.rewards, held_out=held_out)
+        """The documents of one split with their rewards, in the seeded order of training."""
+        found = self.annotation.read(self.name, held_out=held_out)
+        yield from sorted(found, key=lambda item: rank(item.document.id, self.recipe.seed))
 
     @property
     def digest(self) -> str:
         """Digest of text and rewards; part of the inputs of whatever is made from them."""
-        return str(self.context.place.facts(f"annotation/rewards/{self.rewards.name}")["digest"])
+        text, rewards = self.annotation.documents, self.annotation.rewards(self.name)
+        return digest([text["digest"], rewards["digest"]])
+
+
+def _check(annotation: Annotation, name: str) -> None:
+    text, rewards = annotation.documents, annotation.rewards(name)
+    held_out, documents = text["held_out"], text["documents"]
+    if held_out == 0 or held_out == documents:
+        raise CorpusError(
+            f"{documents} documents, {held_out} of them held out: training and measuring"
+            " each need at least one",
+            where="corpus",
+            fix="Give more documents, or another corpus.valid_share.",
+        )
+    if rewards["scored_segments"] == 0:
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in rewards["failures"].items())
+        raise CorpusError(
+            f"every document was dropped: {name} could not score one ({kinds})",
+            where="score",
+            fix="Choose a scorer that fits this text.",
+        )

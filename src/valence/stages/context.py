@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from valence.display import Display, Work, shown_stage
 from valence.recipe import Recipe
 from valence.store import RunDirectory
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
-
-
-class Display(Protocol):
-    """Where progress goes. The command line brings its own."""
-
-    def stage(self, title: str) -> AbstractContextManager[Progress]:
-        """A long stage; what it yields is called with (done, total)."""
-        ...
-
-    def skipped(self, title: str) -> None:
-        """A stage that was finished before."""
-        ...
-
-
-class Silent:
-    """Shows nothing."""
-
-    def stage(self, title: str) -> AbstractContextManager[Progress]:
-        """Take progress and keep it to itself."""
-        return contextlib.nullcontext(lambda done, total: None)
-
-    def skipped(self, title: str) -> None:
-        """Say nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """An open stage: where to write, what to remember, whom to tell how far it is."""
-
-    work: Path
-    facts: dict[str, Any]
-    progress: Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +26,8 @@ class Context:
         """The run directory."""
         return self.place.path
 
-    @contextlib.contextmanager
-    def stage(self, name: str, inputs: Mapping[str, Any], title: str) -> Iterator[Work | None]:
+    def stage(
+        self, name: str, inputs: Mapping[str, Any], title: str
+    ) -> AbstractContextManager[Work | None]:
         """An open stage to work in, or None if it was finished before with these inputs."""
-        with self.place.stage(name, inputs) as stage:
-            if stage.done:
-                self.display.skipped(title)
-                yield None
-            else:
-                with self.display.stage(title) as progress:
-                    yield Work(work=stage.work, facts=stage.facts, progress=progress)
+        return shown_stage(self.place, self.display, name, inputs, title)

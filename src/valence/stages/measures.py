@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from valence.data import Measurement, Sample
+from valence.display import Work
 from valence.guide.loop import generate, modes_of
 from valence.measure.ability import LABELLED, held_out_loss
 from valence.measure.conclude import conclude
@@ -14,7 +15,7 @@ from valence.measure.rewards import mark, measure_samples, per_sample
 from valence.model import Checkpoint, load_checkpoint
 from valence.objective import build_objective
 from valence.score.table import build_scorer
-from valence.stages.context import Context, Work
+from valence.stages.context import Context
 from valence.stages.models import ModelStages
 from valence.store import read_json, write_json, writing
 

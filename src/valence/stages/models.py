@@ -182,7 +182,7 @@ class ModelStages:
             stage.facts.update(facts, parameters=total, parameters_without_embeddings=inner)
             scheme = self.annotation.scheme if objective.uses_control else None
             about = {
-                "segmenter": self.recipe.corpus.segmenter,
+                "segmenter": self.recipe.corpus.segmenter.kind,
                 "objective": objective.name,
                 "seed": seed,
                 "valence": __version__,

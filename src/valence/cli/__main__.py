@@ -1,0 +1,5 @@
+"""`python -m valence.cli`."""
+
+from valence.cli import main
+
+main()

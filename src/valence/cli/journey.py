@@ -1,0 +1,190 @@
+"""The verbs that carry out a recipe: run, train, measure; report and recipes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from valence.cli.console import app, bars, in_plain_words, out
+from valence.errors import RecipeError
+
+if TYPE_CHECKING:
+    from valence.data import Measurement
+    from valence.recipe import Recipe
+    from valence.run import Result, Until
+
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a packaged recipe (see `recipes`).")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Run directory; runs/NAME by default.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a key, for instance train.tokens=200000. Repeatable."),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue in a directory of another recipe; keep what fits."),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Remove the run that is in the directory first.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved recipe, sizes and cost; do nothing.")
+]
+
+
+@app.command("run")
+@in_plain_words
+def run_command(
+    recipe: RecipeArgument,
+    out_dir: OutOption = None,
+    overrides: SetOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Carry out a whole recipe: corpus, reward, models, samples, measures, report."""
+    journey(recipe, out_dir, overrides, resume, overwrite, dry_run, "report")
+
+
+@app.command("train")
+@in_plain_words
+def train_command(
+    recipe: RecipeArgument,
+    out_dir: OutOption = None,
+    overrides: SetOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Carry out a recipe as far as the trained models."""
+    journey(recipe, out_dir, overrides, resume, overwrite, dry_run, "train")
+
+
+@app.command("measure")
+@in_plain_words
+def measure_command(
+    recipe: RecipeArgument,
+    out_dir: OutOption = None,
+    overrides: SetOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Carry out a recipe as far as results.json, without the page."""
+    journey(recipe, out_dir, overrides, resume, overwrite, dry_run, "measure")
+
+
+@app.command("report")
+@in_plain_words
+def report_command(
+    run_dir: Annotated[Path, typer.Argument(help="A run directory with results.")],
+) -> None:
+    """Write a finished run's report.html again."""
+    from valence.report.journey import write_page
+
+    out.print(str(write_page(run_dir)), soft_wrap=True)
+
+
+@app.command("recipes")
+@in_plain_words
+def recipes_command(
+    show: Annotated[str | None, typer.Option(help="Print this recipe.")] = None,
+) -> None:
+    """List the recipes that travel with the package, or print one."""
+    from valence.recipe import load_recipe, packaged_recipes
+
+    if show is not None:
+        load_recipe(show)
+        sys.stdout.write(packaged_recipes().get(show) or Path(show).read_text(encoding="utf-8"))
+        return
+    for name in packaged_recipes():
+        about = load_recipe(name).description
+        out.print(f"{name}: {about}", soft_wrap=True, highlight=False)
+
+
+def journey(
+    source: str,
+    out_dir: Path | None,
+    overrides: list[str] | None,
+    resume: bool,
+    overwrite: bool,
+    dry_run: bool,
+    until: Until,
+) -> None:
+    """Carry out a recipe as far as `until`, with progress bars, and print what came out."""
+    from valence.recipe import load_recipe
+
+    if resume and overwrite:
+        raise RecipeError(
+            "--resume keeps what is there and --overwrite removes it",
+            where="command line",
+            fix="Give one of them.",
+        )
+    recipe = load_recipe(source, overrides or [])
+    if dry_run:
+        _print_plan(recipe)
+        return
+    from transformers.utils import logging
+
+    from valence.precision import keep_freed_memory
+    from valence.run import run
+
+    keep_freed_memory()
+    logging.disable_progress_bar()  # Our own display is up.
+    with bars() as display:
+        result = run(
+            recipe, out_dir, until=until, resume=resume, overwrite=overwrite, display=display
+        )
+    _print_result(result, until)
+
+
+def _print_plan(recipe: Recipe) -> None:
+    from valence.plan import plan
+
+    sys.stdout.write(recipe.to_yaml())
+    table = Table(title="plan", show_header=False)
+    for label, value in plan(recipe):
+        table.add_row(label, value)
+    out.print(table)
+
+
+def _print_result(result: Result, until: Until) -> None:
+    if result.measurements:
+        out.print(_table(result.measurements))
+        for sentence in result.conclusions:
+            out.print(f"- {sentence}", highlight=False)
+    page = result.path / "report.html"
+    shown = page if until == "report" else result.path
+    out.print(str(shown), soft_wrap=True, highlight=False)
+
+
+def _table(rows: list[Measurement]) -> Table:
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    table = Table(title="value [95% interval]", caption="n = items; x = failures left out")
+    table.add_column("model", no_wrap=True)
+    table.add_column("mode", no_wrap=True)
+    for metric in metrics:
+        table.add_column(metric.replace("_", " "))
+    keys = dict.fromkeys((row.model, row.mode, row.seed) for row in rows)
+    several = len({row.seed for row in rows}) > 1
+    for model, mode, seed in keys:
+        ours = [row for row in rows if (row.model, row.mode, row.seed) == (model, mode, seed)]
+        cells = {row.metric: _cell(row) for row in ours}
+        name = f"{model} (seed {seed})" if several else model
+        table.add_row(name, mode, *(cells.get(metric, "—") for metric in metrics))
+    return table
+
+
+def _cell(row: Measurement) -> str:
+    if row.value is None:
+        return f"— (n {row.count}, x {row.failures})"
+    interval = "" if row.low is None or row.high is None else f"\n[{row.low:.3g}, {row.high:.3g}]"
+    failures = f" x {row.failures}" if row.failures else ""
+    return f"{row.value:.3g}{failures}{interval}".replace("[", "\\[")
