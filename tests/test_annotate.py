@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
-import random
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,10 @@ from valence.annotate import annotate, local, write_documents
 from valence.annotate import run as annotation
 from valence.annotate.local import REWARDS, WHOLE_DOCUMENT, score_document
 from valence.annotate.run import read_annotated
-from valence.corpus.readers import corpus_stamp, is_held_out, read_corpus, read_files
+from valence.corpus.readers import read_corpus
 from valence.corpus.segment import line_ends
 from valence.data import Document, Failure, Result, Score, ScorerId, Segment, tile
-from valence.errors import CorpusError, MissingFileError, ScorerError
+from valence.errors import CorpusError, ScorerError
 from valence.recipe import CorpusRecipe
 from valence.score.pep8 import Pep8
 from valence.score.table import build_scorer
@@ -319,118 +316,3 @@ def test_no_more_documents_are_taken_after_max_chars(tmp_path: Path) -> None:
 def test_each_split_needs_a_document(tmp_path: Path, share: float) -> None:
     with pytest.raises(CorpusError, match="each need at least one"):
         write(tmp_path, documents(["a\n"] * 5), held_out_share=share)
-
-
-def test_the_split_depends_on_the_name_and_the_seed_alone() -> None:
-    names = [f"file{index}" for index in range(2000)]
-    held = {name for name in names if is_held_out(name, share=0.2, seed=1)}
-    random.Random(0).shuffle(names)
-    assert held == {name for name in names if is_held_out(name, share=0.2, seed=1)}
-    assert 330 < len(held) < 470
-    assert held != {name for name in names if is_held_out(name, share=0.2, seed=2)}
-    assert held < {name for name in names if is_held_out(name, share=0.3, seed=1)}
-
-
-def test_the_order_of_a_corpus_is_seeded_and_not_that_of_its_files(tmp_path: Path) -> None:
-    recipe = text_files(tmp_path / "t", {f"{i:02}.txt": b"x" for i in range(30)})
-
-    def order(seed: int) -> list[str]:
-        return [d.id for d in read_corpus(recipe, seed) if isinstance(d, Document)]
-
-    assert order(0) == order(0)
-    assert order(0) != order(1)
-    assert order(0) != sorted(order(0))
-    assert sorted(order(0)) == sorted(order(1))
-
-
-# --- readers ------------------------------------------------------------------------------
-
-
-def kinds(items: Iterable[Document | Failure]) -> list[str]:
-    return [item.kind for item in items if isinstance(item, Failure)]
-
-
-def test_lines_of_jsonl_that_hold_no_text_are_failures_with_their_place(tmp_path: Path) -> None:
-    path = tmp_path / "texts.jsonl"
-    lines = [
-        b'{"text": "one"}',
-        b"",
-        b'{"text": ',
-        b'{"body": "no text"}',
-        b'{"text": 7}',
-        b'["text"]',
-        b'{"text": "\\ud800"}',
-        b'{"text": "\xff"}',
-        b"[" * 100_000,
-        b'{"text": "two \\u2028 \\r\\n"}',
-    ]
-    path.write_bytes(b"\n".join(lines))
-    found = list(read_files([str(path)], text_column="text"))
-    texts = [item for item in found if isinstance(item, Document)]
-    assert [(d.id, d.text) for d in texts] == [
-        (f"{path}:1", "one"),
-        (f"{path}:10", "two \u2028 \r\n"),
-    ]
-    assert texts[0].source == str(path)
-    failures = [item for item in found if isinstance(item, Failure)]
-    assert [f.kind for f in failures] == [
-        "not-json",
-        "no-text",
-        "no-text",
-        "no-text",
-        "not-unicode",
-        "not-json",
-        "not-json",
-    ]
-    numbers = [3, 4, 5, 6, 7, 8, 9]
-    assert all(f"{path}:{n}: " in f.message for n, f in zip(numbers, failures, strict=True))
-
-
-def test_another_column_can_hold_the_text(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text(json.dumps({"content": "here", "text": "not here"}))
-    (found,) = read_files([str(tmp_path)], text_column="content")
-    assert isinstance(found, Document)
-    assert found.text == "here"
-
-
-def test_files_that_are_no_text_or_empty_are_counted(tmp_path: Path) -> None:
-    recipe = text_files(tmp_path / "t", {"a": b"text", "b": b"\xff\xfe", "c": b""})
-    assert sorted(kinds(read_corpus(recipe, 0))) == ["empty", "not-utf-8"]
-
-
-def test_a_corpus_without_any_text_says_what_was_dropped(tmp_path: Path) -> None:
-    recipe = text_files(tmp_path / "t", {"a": b"", "b": b"\xff", "c": b"\xff"})
-    with pytest.raises(CorpusError, match=r"no document with text.*empty: 1, not-utf-8: 2"):
-        list(read_corpus(recipe, 0))
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [("nowhere.txt", "no such file"), ("*.nothing", "no such file"), ("", "holds no file")],
-)
-def test_a_path_that_leads_to_no_file_is_named(tmp_path: Path, path: str, message: str) -> None:
-    with pytest.raises(MissingFileError, match=message) as caught:
-        list(read_files([str(tmp_path / path)], text_column="text"))
-    assert str(tmp_path / path) in str(caught.value)
-
-
-def test_folders_globs_and_files_overlap_without_doubling(tmp_path: Path) -> None:
-    text_files(tmp_path / "t", {"a.py": b"a", "b.py": b"b", ".hidden.py": b"no"})
-    text_files(tmp_path / "t" / ".git", {"c.py": b"no"})
-    folder = str(tmp_path / "t")
-    found = read_files([folder, f"{folder}/*.py", f"{folder}/a.py"], text_column="text")
-    assert [Path(item.source).name for item in found if isinstance(item, Document)] == [
-        "a.py",
-        "b.py",
-    ]
-
-
-def test_the_stamp_of_a_corpus_changes_when_a_file_does(tmp_path: Path) -> None:
-    recipe = text_files(tmp_path / "t", {"a.py": b"a", "b.py": b"b"})
-    stamps = [corpus_stamp(recipe), corpus_stamp(recipe)]
-    assert stamps[0] == stamps[1]
-    (tmp_path / "t" / "a.py").write_bytes(b"aa")
-    stamps.append(corpus_stamp(recipe))
-    (tmp_path / "t" / "c.py").write_bytes(b"c")
-    stamps.append(corpus_stamp(recipe))
-    assert all(one != other for one, other in itertools.pairwise(stamps[1:]))

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from valence.annotate.run import read_annotated
+from valence.annotate import Annotation
+from valence.corpus.readers import rank
 from valence.guide.loop import sample_checkpoint
 from valence.model import load_checkpoint
 from valence.recipe import build_recipe
@@ -50,8 +51,9 @@ def test_in_training_every_control_token_is_ours_and_all_text_is_text(forged_run
     packed = np.load(path / "packs" / "conditional" / "tokens.npy").reshape(-1)
     stream = packed[: manifest["tokens"]]
     annotation = path / "annotation"
-    documents = list(
-        read_annotated(annotation / "documents", annotation / "rewards" / "pep8", held_out=False)
+    documents = sorted(
+        Annotation(annotation).read("pep8", held_out=False),
+        key=lambda item: rank(item.document.id, 0),
     )
     text = "".join(item.document.text for item in documents)
     decoded = checkpoint.tokenizer.decode(stream[~np.isin(stream, special)])

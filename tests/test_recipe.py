@@ -55,7 +55,7 @@ def recipe_file(tmp_path: Path, tiny_tree: dict[str, Any]) -> Path:
         ("train.vocab_size", "did you mean `tokenizer.vocab_size`?"),
         ("train.hidden_size", "did you mean `model.hidden_size`?"),
         ("tokens", "did you mean `control.tokens` or `train.tokens`?"),
-        ("score.xyzzy", "valid keys here: scorer, workers"),
+        ("score.xyzzy", "valid keys here: scorer, name, engine"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(

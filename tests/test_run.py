@@ -128,7 +128,8 @@ def test_checkpoints_are_plain_and_hold_no_pickle(tiny_run: Result) -> None:
 def test_nothing_unfinished_is_left(tiny_run: Result) -> None:
     assert not [name for name in files(tiny_run.path) if "partial" in name]
     assert not (tiny_run.path / "checkpoints").exists()
-    assert len(list((tiny_run.path / "stages").iterdir())) == STAGES
+    places = (tiny_run.path, tiny_run.path / "annotation")
+    assert sum(len(list((place / "stages").iterdir())) for place in places) == STAGES
 
 
 def test_metrics_hold_every_step_of_every_model(tiny_run: Result) -> None:
@@ -172,12 +173,12 @@ def test_the_same_recipe_and_seed_give_the_same_everything(
 ) -> None:
     again = run(tiny_recipe, tmp_path / "again")
     for stage in (
-        "annotation.documents",
-        "annotation.rewards.pep8",
-        *(f"packs.{m}" for m in EXPECTED),
+        "annotation/stages/documents",
+        "annotation/stages/rewards.pep8",
+        *(f"stages/packs.{m}" for m in EXPECTED),
     ):
         first, second = (
-            read_json(place / "stages" / f"{stage}.json")["facts"]["digest"]
+            read_json(place / f"{stage}.json")["facts"]["digest"]
             for place in (tiny_run.path, again.path)
         )
         assert first == second, stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from valence.corpus.stdlib import read_stdlib
-from valence.data import Document, Failure
+from valence.data import Document, Unread
 
 
 def test_the_running_standard_library() -> None:
@@ -47,9 +47,11 @@ def test_what_cannot_be_decoded_is_a_failure_with_its_reason(tmp_path: Path) -> 
     (tmp_path / "codec.py").write_bytes(b"# coding: nonsense\n")
     (tmp_path / "hex.py").write_bytes(b"# coding: rot13\n")
     found = {
-        item.message.split(":")[0]: (item.stage, item.kind)
+        item.source: (item.failure.stage, item.failure.kind)
         for item in read_stdlib(tmp_path)
-        if isinstance(item, Failure)
+        if isinstance(item, Unread)
+        and item.id == f"stdlib/{item.source}"
+        and item.failure.message.startswith(f"{item.source}: ")
     }
     assert found == {
         "early.py": ("read", "not-utf-8"),
@@ -72,4 +74,4 @@ def test_links_out_of_the_tree_are_not_followed(tmp_path: Path) -> None:
     (root / "gone.py").symlink_to(root / "missing.py")
     found = list(read_stdlib(root))
     assert [item.source for item in found if isinstance(item, Document)] == ["own.py"]
-    assert [item.kind for item in found if isinstance(item, Failure)] == ["unreadable"]
+    assert [item.failure.kind for item in found if isinstance(item, Unread)] == ["unreadable"]

@@ -11,7 +11,8 @@ from valence.annotate.choose import SPARE, read_examples, shown
 from valence.annotate.pairs import GROUPS, Floats, Pairs
 from valence.annotate.ranking import Ranking, bootstrap, correlation
 from valence.annotate.read import Annotation
-from valence.report.annotation_content import Agreement, Bound, Examples
+from valence.report.annotation_content import Agreement, Examples
+from valence.report.bound import Bound
 
 RESAMPLES = 1000
 
@@ -54,7 +55,7 @@ def agree(
         sampled=pairs.sampled,
         table=((int(table[0]), int(table[1])), (int(table[2]), int(table[3]))),
         kappa=bootstrap(table_G, _kappa, **again),
-        spearman=correlation(*ranks, pairs.group, **again),
+        spearman=correlation(ranks[0], ranks[1], pairs.group, **again),
         pearson=correlation(x, y, pairs.group, **again),
         auroc=(
             Ranking(x, y < bounds[1]).measure().auroc,

@@ -1,7 +1,4 @@
-"""An annotation in flat arrays, shard by shard: what is counted over millions of segments.
-
-A legend for the arrays: [S] segments of a shard, [D] its documents.
-"""
+"""An annotation in flat arrays, shard by shard: what is counted over millions of segments."""
 
 from __future__ import annotations
 
@@ -25,24 +22,27 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One shard. `rewards` [S] by scorer, NaN where it failed; offsets in characters.
+    """One shard in arrays over its segments [S] and its documents [D].
 
-    `first` and `first_document` count segments and documents of all shards before.
+    Of segments: `rewards` by scorer, NaN where it failed; `starts` and `ends` in characters;
+    `document`, its row. Of documents: `segments`, how many; `readable`; `held_out`; `source`,
+    as a place in `sources`. `first` and `first_document` count those of all shards before;
+    `texts` and `tables` hold the columns that were asked for.
     """
 
     shard: str
     first: int
     first_document: int
     rewards: dict[str, Rewards]
-    starts_S: Integers
-    ends_S: Integers
-    document_S: Integers
-    segments_D: Integers
-    readable_D: Flags
-    held_out_D: Flags
-    source_D: Integers
+    starts: Integers
+    ends: Integers
+    document: Integers
+    segments: Integers
+    readable: Flags
+    held_out: Flags
+    source: Integers
     sources: tuple[str, ...]
-    documents: pa.Table
+    texts: pa.Table
     tables: dict[str, pa.Table]
 
 
@@ -71,8 +71,8 @@ def blocks(
             tables[name] = read_parquet(path, ["rewards", *of_rewards])
         block = _block(shard, first, first_document, texts, tables)
         yield block
-        first += len(block.ends_S)
-        first_document += len(block.segments_D)
+        first += len(block.ends)
+        first_document += len(block.segments)
 
 
 def _block(
@@ -93,21 +93,21 @@ def _block(
                 fix=f"Remove rewards/{name} and annotate again.",
             )
         rewards[name] = values.astype(np.float32)
-    sources = pc.dictionary_encode(texts["source"].combine_chunks())
+    sources: Any = pc.dictionary_encode(texts["source"].combine_chunks())
     return Block(
         shard=shard,
         first=first,
         first_document=first_document,
         rewards=rewards,
-        starts_S=starts,
-        ends_S=ends,
-        document_S=document,
-        segments_D=segments,
-        readable_D=pc.is_null(texts["failure"]).to_numpy(),
-        held_out_D=texts["held_out"].to_numpy(),
-        source_D=sources.indices.to_numpy(zero_copy_only=False).astype(np.int64),
+        starts=starts,
+        ends=ends,
+        document=document,
+        segments=segments,
+        readable=pc.is_null(texts["failure"]).to_numpy(),
+        held_out=texts["held_out"].to_numpy(),
+        source=sources.indices.to_numpy(zero_copy_only=False).astype(np.int64),
         sources=tuple(str(source) for source in sources.dictionary.to_pylist()),
-        documents=texts,
+        texts=texts,
         tables=tables,
     )
 
@@ -117,9 +117,11 @@ def flat(column: pa.ChunkedArray[Any]) -> tuple[npt.NDArray[Any], Integers]:
 
     A null among floating values is NaN; a null list is an empty one.
     """
-    values = pc.list_flatten(column)
+    values: Any = pc.list_flatten(column)
     if pa.types.is_floating(values.type):
-        values = pc.fill_null(values, pa.scalar(float("nan"), values.type))
+        # Loosely typed: the stubs of Arrow do not know a scalar of a type found at run time.
+        nan: Any = pa.scalar(float("nan"), values.type)
+        values = pc.fill_null(values, nan)
     lengths = pc.fill_null(pc.list_value_length(column), 0)
     # A copy: the caller may write into it, and Arrow's memory is not for that.
     return np.array(values.to_numpy()), lengths.to_numpy().astype(np.int64)

@@ -6,7 +6,7 @@ from valence.annotate.blocks import blocks
 from valence.annotate.distribution import Distribution
 from valence.annotate.read import Annotation
 from valence.errors import BoundError
-from valence.report.annotation_content import Bound
+from valence.report.bound import Bound
 
 
 def resolve_bound(annotation: Annotation, name: str, bound: Bound) -> float:

@@ -9,7 +9,8 @@ from valence.annotate.bounds import resolve_bound
 from valence.annotate.pairs import Floats, Pairs, read_pairs
 from valence.annotate.ranking import Ranking, bootstrap, draws, spread, sums_by
 from valence.annotate.read import Annotation
-from valence.report.annotation_content import Bound, Calibration, Detection, Interval, Reliability
+from valence.report.annotation_content import Calibration, Detection, Interval, Reliability
+from valence.report.bound import Bound
 
 RESAMPLES = 200
 BINS = 10

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from valence.annotate.blocks import Flags, Integers, Rewards, flat, scattered
@@ -38,7 +39,7 @@ class Target:
     keep: int
     seed: int
     found: Integers = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    _distance: Any = field(default_factory=lambda: np.zeros(0))
+    _distance: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def add(self, first: int, rewards: Rewards) -> None:
         """One more shard's rewards [S]; `first` is the number of its first segment."""
@@ -96,7 +97,8 @@ def shown(
     """The first of the candidates, rather from different documents and with different text."""
     documents: set[str] = set()
     texts: set[str] = set()
-    first, later = [], []
+    first: list[Example] = []
+    later: list[Example] = []
     for index in candidates:
         example = found[index]
         seen = example.document in documents or example.text.strip() in texts
@@ -138,6 +140,7 @@ def _example(
         before=document[max(0, start - CONTEXT) : start] if begin == start else "",
         text=document[begin:stop],
         after=document[end : end + CONTEXT] if stop == end else "",
+        goes_on=end + CONTEXT < len(document),
         left_out=(begin - start, end - stop),
         marks=tuple(
             Mark(

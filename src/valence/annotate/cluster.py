@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -99,13 +100,21 @@ def _connect(ray: Any, address: str | None, workers: int) -> None:
         if address is None:
             ray.init(num_cpus=workers, include_dashboard=False, **quiet)
         else:
+            _must_answer(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, ray.exceptions.RayError, ValueError, RuntimeError) as error:
+    except (OSError, ray.exceptions.RayError, ValueError, RuntimeError) as error:
         raise ScorerError(
             f"cannot reach a Ray cluster ({error})",
-            where="--address" if address else "ray",
+            where=f"--address {address}" if address else "ray",
             fix="Start one with `ray start --head`, or leave the address out for a local one.",
         ) from None
+
+
+def _must_answer(address: str) -> None:
+    """Raises `OSError` if nobody listens there: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _task(function: Callable[[J], object], jobs: Sequence[J]) -> Callable[[Any], dict[str, Any]]:

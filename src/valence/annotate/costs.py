@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from valence.report.annotation_content import percent
+from valence.report.bound import percent
 from valence.report.table import format_value
 
 
@@ -38,11 +38,15 @@ def _pretraining(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     sizes = ", ".join(
         f"{format_value(float(run[key]))} {key}" for key in ("parameters", "tokens") if key in run
     )
-    lines = [(f"share of pretraining ({sizes})", percent(run.get("share")))]
+    lines = [(f"share of pretraining ({sizes})", _tiny(run.get("share")))]
     if run.get("share_for_all_tokens") is not None:
-        said = percent(run["share_for_all_tokens"])
+        said = _tiny(run["share_for_all_tokens"])
         lines.append(("the same, had all those tokens been scored", said))
     return lines
+
+
+def _tiny(share: float | None) -> str:
+    return percent(share) if share is None or share >= 1e-4 else f"{format_value(100 * share)}%"
 
 
 def said_bytes(size: float) -> str:

@@ -60,9 +60,7 @@ def _threshold(distribution: Distribution, masses: set[float]) -> float | None:
         return None
     order = np.argsort(sizes)
     sizes, cumulated = sizes[order], np.cumsum(weights[order])
-    median, low = (
-        sizes[np.searchsorted(cumulated, share * cumulated[-1])] for share in (0.5, 0.1)
-    )
+    median, low = (sizes[np.searchsorted(cumulated, share * cumulated[-1])] for share in (0.5, 0.1))
     if sizes[-1] < 15 * median or low == 0:
         return None
     # More than eight decades would leave no room for what there is to see.
@@ -74,8 +72,8 @@ def _edges(low: float, high: float, threshold: float | None) -> Floats:
         return np.array([low, high])
     if threshold is None:
         return np.linspace(low, high, BINS + 1)
-    ends = [_bend(end, threshold) for end in (low, high)]
-    inner = [_unbend(end, threshold) for end in np.linspace(*ends, BINS + 1)[1:-1]]
+    first, last = _bend(low, threshold), _bend(high, threshold)
+    inner = [_unbend(end, threshold) for end in np.linspace(first, last, BINS + 1)[1:-1]]
     return np.array([low, *inner, high])
 
 

@@ -38,7 +38,7 @@ class Pairs:
     def add(self, block: Block, x: Rewards, y: Rewards) -> tuple[Flags, Integers]:
         """One more shard; returns which segments have both, and the groups of those."""
         both = ~(np.isnan(x) | np.isnan(y))
-        document = block.document_S[both]
+        document = block.document[both]
         group = (block.first_document + document) % GROUPS
         self.firsts.append(block.first)
         self.total += int(both.sum())
@@ -48,7 +48,7 @@ class Pairs:
         self.y = np.concatenate((self.y, y[both]))
         self.index = np.concatenate((self.index, block.first + np.flatnonzero(both)))
         self.group = np.concatenate((self.group, group))
-        self.held_out = np.concatenate((self.held_out, block.held_out_D[document]))
+        self.held_out = np.concatenate((self.held_out, block.held_out[document]))
         if len(self.x) > 2 * self.most:
             self.shrink()
         return both, group

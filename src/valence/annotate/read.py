@@ -8,7 +8,7 @@ On disk, in one directory:
     documents/manifest.json        counts, failures by kind, shards in order, digest
     rewards/<name>/<shard>.parquet id, rewards (null where it failed), failures; where the
                                    scorer has them, part.<name> and marks
-    rewards/<name>/manifest.json   scorer id, counts, failures by kind, the ledger
+    rewards/<name>/manifest.json   digest of the text, scorer id, counts, failures by kind, the ledger
 
 Rewards of a second scorer are new files; neither the text nor the first is touched.
 """
@@ -73,8 +73,21 @@ class Annotation:
     @property
     def scorers(self) -> list[str]:
         """Names of the finished rewards, sorted."""
-        found = (self.path / "rewards").glob(f"*/{MANIFEST}")
-        return sorted(path.parent.name for path in found if not path.parent.name.startswith("."))
+        return [name for name, text in self._texts().items() if text == self.documents["digest"]]
+
+    @property
+    def stale(self) -> list[str]:
+        """Names of rewards of a text that is no longer there."""
+        return [name for name, text in self._texts().items() if text != self.documents["digest"]]
+
+    def _texts(self) -> dict[str, str | None]:
+        """The digest of the text that each scorer's rewards belong to."""
+        found = sorted((self.path / "rewards").glob(f"*/{MANIFEST}"))
+        return {
+            path.parent.name: read_json(path).get("text")
+            for path in found
+            if not path.parent.name.startswith(".")
+        }
 
     def rewards(self, name: str) -> dict[str, Any]:
         """The manifest of one scorer's rewards; raises `MissingFileError` if there is none."""

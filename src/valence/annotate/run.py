@@ -124,12 +124,12 @@ def _bring_text(
                 where=str(place.path),
                 fix="Choose another --out, or add --overwrite (makes text and rewards anew).",
             )
-        for name in Annotation(place.path).scorers:
-            place.forget(f"rewards/{name}")
     with shown_stage(place, display, "documents", inputs, "read the corpus") as stage:
         if stage is not None:
             manifest = write_documents(corpus, seed, stage.work, score, stage.progress)
             stage.facts.update({k: v for k, v in manifest.items() if k != "shards"})
+    for name in Annotation(place.path).stale:
+        place.forget(f"rewards/{name}")
 
 
 def write_documents(
@@ -244,6 +244,7 @@ def write_rewards(
     found = plain(ledger)
     shards = found.pop("shards")
     manifest = {
+        "text": text["digest"],
         "scorer": {
             **asdict(scorer.id),
             "meaning": scorer.meaning,

@@ -1,8 +1,8 @@
 """All that there is to see of an annotation, as one report for the terminal or the page.
 
-    report = show(Path("annotation"), bound=parse_bound("best-5%"))
-    print_annotation(report, Console())
-    write_annotation_page(Path("annotation.html"), report)
+report = show(Path("annotation"), bound=parse_bound("best-5%"))
+print_annotation(report, Console())
+write_annotation_page(Path("annotation.html"), report)
 """
 
 from __future__ import annotations
@@ -20,12 +20,8 @@ from valence.annotate.read import Annotation
 from valence.annotate.summary import summarise
 from valence.annotate.tally import Failures
 from valence.errors import MissingFileError
-from valence.report.annotation_content import (
-    AnnotationReport,
-    Bound,
-    FailureKind,
-    Summary,
-)
+from valence.report.annotation_content import AnnotationReport, FailureKind, Summary
+from valence.report.bound import Bound
 
 LABELS = "label"
 """The scorer whose rewards are labels that people gave."""
@@ -98,15 +94,13 @@ def show(
             for name in others
             if labels is not None and labels in scored
         ),
-        notes=_notes(summaries, others, seed, examples),
+        notes=_notes(annotation, summaries, others, seed, examples),
     )
 
 
 def _labels_among(annotation: Annotation) -> str | None:
     found = [
-        name
-        for name in annotation.scorers
-        if annotation.rewards(name)["scorer"]["name"] == LABELS
+        name for name in annotation.scorers if annotation.rewards(name)["scorer"]["name"] == LABELS
     ]
     return found[0] if len(found) == 1 else None
 
@@ -138,7 +132,11 @@ def _unread(annotation: Annotation) -> tuple[FailureKind, ...]:
 
 
 def _notes(
-    summaries: Sequence[Summary], scored: Sequence[str], seed: int, examples: int
+    annotation: Annotation,
+    summaries: Sequence[Summary],
+    scored: Sequence[str],
+    seed: int,
+    examples: int,
 ) -> tuple[str, ...]:
     notes = [
         "Counts, shares, means and quantiles are over every scored segment; a quantile is always"
@@ -156,4 +154,6 @@ def _notes(
     crowded = [summary.name for summary in summaries if not summary.sources]
     if crowded:
         notes.append(f"Too many sources to list them: {', '.join(crowded)}.")
+    if annotation.stale:
+        notes.append(f"Rewards of another text, not shown: {', '.join(annotation.stale)}.")
     return tuple(notes)

@@ -21,14 +21,8 @@ from valence.annotate.histogram import MASS, Binning
 from valence.annotate.read import Annotation
 from valence.annotate.tally import Correlation, Failures, Groups, part_columns
 from valence.errors import StoreError
-from valence.report.annotation_content import (
-    Bands,
-    Bound,
-    Examples,
-    PartSummary,
-    Quantile,
-    Summary,
-)
+from valence.report.annotation_content import Bands, Examples, PartSummary, Quantile, Summary
+from valence.report.bound import Bound
 from valence.report.table import format_value
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
@@ -135,11 +129,9 @@ def _count(annotation: Annotation, name: str, bound: Bound | None) -> _Counts:
     names = _part_names(annotation, name)
     columns = [f"part.{part}" for part in names]
     counts = _Counts(parts={part: _Part() for part in names})
-    for block in blocks(
-        annotation, [name], of_documents=["id"], of_rewards=["failures", *columns]
-    ):
+    for block in blocks(annotation, [name], of_documents=["id"], of_rewards=["failures", *columns]):
         counts.firsts.append(block.first)
-        counts.segments += len(block.ends_S)
+        counts.segments += len(block.ends)
         counts.rewards.count(block.rewards[name])
         counts.lengths.count(_lengths(block))
         counts.failures.add_scored(block, name)
@@ -169,7 +161,7 @@ def _part_names(annotation: Annotation, name: str) -> tuple[str, ...]:
 
 def _part(block: Block, name: str, part: str) -> Rewards:
     values, _ = flat(block.tables[name][f"part.{part}"])
-    if len(values) != len(block.ends_S):
+    if len(values) != len(block.ends):
         raise StoreError(
             f"the part `{part}` of the rewards `{name}` does not have one number a segment",
             where=f"shard {block.shard}",
@@ -179,7 +171,7 @@ def _part(block: Block, name: str, part: str) -> Rewards:
 
 
 def _lengths(block: Block) -> Rewards:
-    return (block.ends_S - block.starts_S).astype(np.float32)
+    return (block.ends - block.starts).astype(np.float32)
 
 
 def _reward_of(bound: Bound | None, counts: _Counts) -> float | None:
@@ -192,15 +184,15 @@ def _add(sums: _Sums, block: Block, rewards: Rewards, at: float | None) -> None:
     scored = ~np.isnan(rewards)
     # In 64 bits, as control.ControlScheme compares: -0.1 in 32 bits is not quite -0.1.
     upper = scored & (rewards >= np.float64(np.inf if at is None else at))
-    lengths = block.ends_S - block.starts_S
+    lengths = block.ends - block.starts
     sums.upper += int(upper.sum())
     sums.tied += 0 if at is None else int((rewards == np.float64(at)).sum())
     sums.chars += int(lengths[scored].sum())
     sums.upper_chars += int(lengths[upper].sum())
     sums.by_char += float(lengths[scored] @ rewards[scored].astype(np.float64))
     splits = ("training", "held out")
-    sums.splits.add(splits, block.held_out_D.astype(np.int64), block, rewards, upper)
-    sums.sources.add(block.sources, block.source_D, block, rewards, upper)
+    sums.splits.add(splits, block.held_out.astype(np.int64), block, rewards, upper)
+    sums.sources.add(block.sources, block.source, block, rewards, upper)
 
 
 def _bands(bound: Bound | None, at: float | None, counts: _Counts, sums: _Sums) -> Bands | None:

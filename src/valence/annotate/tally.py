@@ -32,15 +32,15 @@ class Failures:
             return
         failed = pc.list_flatten(lists)
         at = pc.struct_field(failed, "segment").to_numpy(zero_copy_only=False)
-        weights = np.where(at < 0, block.segments_D[rows], 1)
-        self._add(failed, rows, weights, block.readable_D[rows], block.documents["id"])
+        weights = np.where(at < 0, block.segments[rows], 1)
+        self._add(failed, rows, weights, block.readable[rows], block.texts["id"])
 
     def add_unread(self, block: Block) -> None:
         """Documents that could not be read."""
-        failed = block.documents["failure"].combine_chunks()
+        failed = block.texts["failure"].combine_chunks()
         rows = np.arange(len(failed))
         weights = np.zeros(len(failed), dtype=np.int64)
-        self._add(failed, rows, weights, ~block.readable_D, block.documents["id"])
+        self._add(failed, rows, weights, ~block.readable, block.texts["id"])
 
     def _add(self, failed: Any, rows: Integers, weights: Integers, kept: Flags, ids: Any) -> None:
         stages, kinds = pc.struct_field(failed, "stage"), pc.struct_field(failed, "kind")
@@ -86,16 +86,21 @@ class Groups:
     _rows: dict[str, list[float]] = field(default_factory=dict)
 
     def add(
-        self, names: tuple[str, ...], group_D: Integers, block: Block, rewards: Rewards, upper: Flags
+        self,
+        names: tuple[str, ...],
+        group_D: Integers,
+        block: Block,
+        rewards: Rewards,
+        upper: Flags,
     ) -> None:
         """One more shard, its documents in the groups `names[group_D]`."""
         if self.overflow:
             return
         scored = ~np.isnan(rewards)
-        group_S = group_D[block.document_S]
+        group_S = group_D[block.document]
         size = len(names)
         columns = (
-            np.bincount(group_D[block.readable_D], minlength=size),
+            np.bincount(group_D[block.readable], minlength=size),
             np.bincount(group_S, minlength=size),
             np.bincount(group_S[scored], minlength=size),
             np.bincount(group_S[scored], weights=rewards[scored].astype(float), minlength=size),
@@ -116,7 +121,7 @@ class Groups:
                 documents=int(documents),
                 segments=int(segments),
                 scored=int(scored),
-                mean=total / scored if scored else None,
+                mean=float(total / scored) if scored else None,
                 upper=int(upper) if bounded else None,
             )
             for name, (documents, segments, scored, total, upper) in self._rows.items()

@@ -1,4 +1,8 @@
-"""CSV and TSV with a header row, quoted as RFC 4180 has it; line breaks stay as they are."""
+r"""CSV and TSV with a header row, quoted as RFC 4180 has it; line breaks stay as they are.
+
+A row ends with "\n" or "\r\n". A bare "\r" outside quotes makes a bad row: some writers
+leave it there as text, others mean the end of a row.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +83,7 @@ def _records(path: str, recipe: CorpusRecipe) -> Iterator[tuple[int, list[str] |
     try:
         with (
             opened(path) as raw,
-            io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as handle,
+            io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="\n") as handle,
         ):
             lines = _Lines(handle, limit, comma)
             reader = csv.reader(lines, delimiter=comma)
@@ -148,7 +152,7 @@ class _Lines:
     def _next(self, limit: int) -> str:
         line = self._handle.readline(limit)
         self._taken += len(line)
-        self._number += line.endswith(("\r", "\n"))
+        self._number += line.endswith("\n")
         return line
 
     def pass_over(self) -> int:
@@ -175,7 +179,7 @@ def _state_after(text: str, state: str, comma: str) -> str:
             state = "quote"
             continue
         sign = text[position]
-        if sign in "\r\n":
+        if sign == "\n":
             return "end"
         if sign == '"' and state != "plain":
             state = "quoted"
@@ -183,7 +187,7 @@ def _state_after(text: str, state: str, comma: str) -> str:
             state = "start"
         else:
             state = "plain"
-            rest = re.compile(f"[{comma}\r\n]").search(text, position)
+            rest = re.compile(f"[{comma}\n]").search(text, position)
             position = rest.start() - 1 if rest else len(text)
         position += 1
     return state

@@ -15,6 +15,7 @@ from valence.recipe import CorpusRecipe
 
 _BATCH_BYTES = 2**23
 _MOST_ROWS = 1024
+# A buffer, and none ahead: else Arrow holds a whole row group in memory.
 _BUFFER = 2**20
 # Besides its own errors, Arrow raises the builtins for a file whose parts contradict
 # each other.
@@ -22,37 +23,44 @@ _BROKEN = (OSError, ValueError, OverflowError, pa.ArrowException)
 
 
 def _plan(path: str, recipe: CorpusRecipe, piece_bytes: int) -> Iterator[Piece]:
-    whole = Piece(format="parquet", paths=(path,), size=size_on_disk(path))
+    on_disk = size_on_disk(path)
     try:
-        with pq.ParquetFile(path) as file:
-            names, metadata = file.schema_arrow.names, file.metadata
+        with _opened(path) as file:
+            names = file.schema_arrow.names
+            # Of the groups alone: to ask a damaged footer for its columns ends the process
+            # (pyarrow 26 lets the C++ error through).
+            groups = [file.metadata.row_group(g) for g in range(file.num_row_groups)]
     except _BROKEN:
-        yield whole  # reading it says why
+        yield Piece(format="parquet", paths=(path,), size=on_disk)  # reading it says why
         return
     needed(names, recipe, where=shown(path))
+    whole = max(1, sum(group.total_byte_size for group in groups))
     start, first, rows, size = 0, 1, 0, 0
-    for group in range(metadata.num_row_groups):
-        found = metadata.row_group(group)
-        rows += found.num_rows
-        size += sum(found.column(c).total_compressed_size for c in range(found.num_columns))
-        if size >= piece_bytes or group + 1 == metadata.num_row_groups:
+    for stop, group in enumerate(groups, 1):
+        rows += group.num_rows
+        size += on_disk * group.total_byte_size // whole
+        if size >= piece_bytes or stop == len(groups):
             yield Piece(
-                format="parquet",
-                paths=(path,),
-                start=start,
-                stop=group + 1,
-                first=first,
-                size=size,
+                format="parquet", paths=(path,), start=start, stop=stop, first=first, size=size
             )
-            start, first, size = group + 1, first + rows, 0
-            rows = 0
+            start, first, rows, size = stop, first + rows, 0, 0
+
+
+def _opened(path: str) -> pq.ParquetFile:
+    """The file, its footer found whole; raises one of `_BROKEN`."""
+    file = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    if sum(rows) != file.metadata.num_rows or min(rows, default=0) < 0:
+        file.close()
+        raise ValueError("its row groups have not as many rows as the file says")
+    return file
 
 
 def _read(piece: Piece, recipe: CorpusRecipe, skip: int) -> Iterator[Item]:
     path = piece.paths[0]
     source = shown(path)
     try:
-        file = pq.ParquetFile(path, buffer_size=_BUFFER)
+        file = _opened(path)
     except _BROKEN as error:
         yield from [broken(error, place=source, source=source)][skip:]
         return

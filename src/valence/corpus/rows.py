@@ -64,6 +64,7 @@ def document_in(
             return too_long(f"{len(text):,} bytes", limit, place=place, source=source)
         try:
             text = text.decode("utf-8")
+            row = {**row, recipe.text_column: text}
         except UnicodeDecodeError as error:
             return unread("not-utf-8", str(error), place=place, source=source)
     if not isinstance(text, str):
@@ -131,7 +132,11 @@ def _columns(row: Mapping[str, object], recipe: CorpusRecipe) -> dict[str, objec
     if recipe.keep is not None:
         return {name: plain(row[name]) for name in recipe.keep if name in row}
     own = (recipe.text_column, recipe.id_column)
-    return {str(plain(name)): plain(value) for name, value in row.items() if name not in own}
+    return {_name(name): plain(value) for name, value in row.items() if name not in own}
+
+
+def _name(name: str) -> str:
+    return name if name.isascii() else str(plain(name))
 
 
 def _id(value: object) -> str | None:

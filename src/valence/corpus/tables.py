@@ -48,10 +48,16 @@ def _cell(cell: Any) -> object:
 
 
 def _temporal_as_text(column: Any) -> Any:
-    """Dates and times in ISO 8601, to their own precision: pandas would change how."""
-    if pa.types.is_duration(column.type):
-        # Arrow has no text for durations: their number, in the unit of the type.
-        column = column.cast(pa.int64())
+    """Dates and times in ISO 8601, to their own precision: pandas would change how.
+
+    A moment in a time zone is told in UTC, which every machine knows. A duration stays a
+    number, in the unit of its type.
+    """
+    kind = column.type
+    if pa.types.is_duration(kind):
+        return column.cast(pa.int64())
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        column = column.cast(pa.timestamp(kind.unit, "UTC"))
     return pc.replace_substring(column.cast(pa.string()), " ", "T", max_replacements=1)
 
 

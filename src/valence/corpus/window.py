@@ -42,7 +42,7 @@ def token_windows(tokens: int, tokenizer: str) -> Callable[[str], list[int]]:
     def ends(text: str) -> list[int]:
         starts: list[int] = []
         taken = 0
-        for start, stop in _pieces(text):
+        for start, stop in pieces(text):
             offsets = encode(text[start:stop]).offsets
             starts.extend(start + offset for offset, _ in offsets[-taken % tokens :: tokens])
             taken += len(offsets)
@@ -80,8 +80,8 @@ def _encoder(path: Path) -> Callable[[str], Any]:
     return encode
 
 
-def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Ranges that tile the text, each as long as it may be and cut at a line break if it can."""
+def pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Ranges that tile a text, of up to `PIECE` characters, cut at line breaks if they can be."""
     start = 0
     while len(text) - start > PIECE:
         stop = start + PIECE

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from valence.annotate.read import Annotation
+from valence.distill.teacher import Teacher
 from valence.errors import CorpusError
 from valence.store import read_parquet
 
@@ -57,16 +57,15 @@ def split_of(document: str, held_out: bool, seed: int) -> Split:
     return "calibration" if share < CALIBRATION_SHARE else "train"
 
 
-def survey(annotations: Sequence[Annotation], name: str, seed: int) -> dict[Split, Found]:
+def survey(teacher: Teacher, seed: int) -> dict[Split, Found]:
     """The rewards of every split, without the texts.
 
-    Raises `CorpusError` where a split has no scored segment, `MissingFileError` where an
-    annotation has no rewards of that name.
+    Raises `CorpusError` where a split has no scored segment.
     """
     rewards: dict[Split, list[Floats]] = {"train": [], "calibration": [], "held_out": []}
     documents: dict[Split, list[Integers]] = {"train": [], "calibration": [], "held_out": []}
     failures: dict[Split, int] = dict.fromkeys(rewards, 0)
-    for number, split, values in _rewards(annotations, name, seed):
+    for number, split, values in _rewards(teacher, seed):
         scored = values[~np.isnan(values)]
         rewards[split].append(scored)
         documents[split].append(np.full(len(scored), number, dtype=np.int64))
@@ -83,26 +82,23 @@ def survey(annotations: Sequence[Annotation], name: str, seed: int) -> dict[Spli
         if len(part.rewards) == 0:
             raise CorpusError(
                 f"no scored segment for `{split}`",
-                where=", ".join(str(annotation.path) for annotation in annotations),
+                where=", ".join(str(annotation.path) for annotation in teacher.annotations),
                 fix="A student needs some dozens of documents, some of them held out: annotate"
                 " more, or with a larger corpus.valid_share.",
             )
     return found
 
 
-def _rewards(
-    annotations: Sequence[Annotation], name: str, seed: int
-) -> Iterator[tuple[int, Split, Floats]]:
+def _rewards(teacher: Teacher, seed: int) -> Iterator[tuple[int, Split, Floats]]:
     """Number, split and rewards of every document that has any, in corpus order."""
     number = 0
-    for annotation in annotations:
-        annotation.rewards(name)
+    for annotation in teacher.annotations:
         for shard in annotation.shards:
             about = read_parquet(
                 annotation.path / "documents" / f"{shard}.parquet", ["id", "held_out", "failure"]
             )
             scored = read_parquet(
-                annotation.path / "rewards" / name / f"{shard}.parquet", ["rewards"]
+                annotation.path / "rewards" / teacher.name / f"{shard}.parquet", ["rewards"]
             )
             for row, values in zip(about.to_pylist(), scored["rewards"], strict=True):
                 number += 1
@@ -139,8 +135,7 @@ def choose(
 
 
 def gather(
-    annotations: Sequence[Annotation],
-    name: str,
+    teacher: Teacher,
     seed: int,
     chosen: dict[Split, tuple[Integers, Floats]],
 ) -> dict[Split, Examples]:
@@ -150,8 +145,8 @@ def gather(
     seen: dict[Split, int] = dict.fromkeys(chosen, 0)
     wanted = {split: set(indices.tolist()) for split, (indices, _) in chosen.items()}
     number = 0
-    for annotation in annotations:
-        for document in annotation.read(name):
+    for annotation in teacher.annotations:
+        for document in annotation.read(teacher.name):
             number += 1
             split = split_of(document.document.id, document.held_out, seed)
             start, at = 0, seen[split]

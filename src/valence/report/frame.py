@@ -11,14 +11,18 @@ from valence.report.marked import escape
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def framed(title: str, lead: str, contents: Mapping[str, str]) -> str:
-    """The whole document: sections of HTML by heading, the first above the list of the rest."""
-    style = files("valence.report").joinpath("page.css").read_text(encoding="utf-8")
+def framed(
+    title: str, lead: str, contents: Mapping[str, str], *, styles: Sequence[str] = ("page.css",)
+) -> str:
+    """The whole document: sections of HTML by heading, the first above the list of the rest.
+
+    `styles` are style sheets of this package.
+    """
+    folder = files("valence.report")
+    style = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in styles)
     slugs = _slugs(contents)
     first, *rest = (_section(name, slugs[name], content) for name, content in contents.items())
-    links = "".join(
-        f'<li><a href="#{slugs[name]}">{escape(name)}</a></li>\n' for name in contents
-    )
+    links = "".join(f'<li><a href="#{slugs[name]}">{escape(name)}</a></li>\n' for name in contents)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'

@@ -9,7 +9,6 @@ concluded by the caller.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from valence.report.content import Curve, MarkedSample, MetricInfo, Report
 from valence.report.drawing import Look

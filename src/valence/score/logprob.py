@@ -239,7 +239,7 @@ def owners_of(text: str, offsets: Owners, segments: Sequence[Segment]) -> Owners
     starts = np.array([segment.start for segment in segments], dtype=np.int64)
     ends = np.array([segment.end for segment in segments], dtype=np.int64)
     firsts = np.array([_first_visible(text, int(a), int(b)) for a, b in offsets], dtype=np.int64)
-    found: Owners = np.searchsorted(starts, firsts, side="right") - 1
+    found: Owners = np.searchsorted(starts, firsts, side="right").astype(np.int64) - 1
     if len(segments):
         found[firsts >= ends[found]] = NOBODY
     return found
@@ -252,8 +252,9 @@ def _first_visible(text: str, start: int, end: int) -> int:
 
 def begins(owner: Owners) -> Owners:
     """1 where a segment's first token is that has another segment before it, else 0 [N]."""
-    changed = np.diff(owner, prepend=owner[:1]) != 0
-    return (changed & (owner != NOBODY)).astype(np.int64)
+    found: Owners = np.zeros_like(owner)
+    found[1:] = (owner[1:] != owner[:-1]) & (owner[1:] != NOBODY)
+    return found
 
 
 def stretches(costs: Owners, room: int) -> list[Stretch]:

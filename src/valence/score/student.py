@@ -91,7 +91,8 @@ class Student:
 
     def calibrated(self, raw: Floats) -> Floats:
         """Rewards [N] on the teacher's scale; strictly rising with `raw` between the knots."""
-        return np.interp(raw, *self._knots).astype(np.float32)
+        found: Floats = np.interp(raw, *self._knots).astype(np.float32)
+        return found
 
 
 def _pieces(text: str, ends: Sequence[int]) -> list[str]:
@@ -208,8 +209,8 @@ def linear(table: Floats) -> Raw:
         by_token += pairs[found.pairs]
         odds = np.add.reduceat(_exp(by_token.imag + TOKEN_OFFSET), found.first)
         whole = np.add.reduceat(by_token.real, found.first)
-        bad: Floats = whole / np.sqrt(found.tokens(), dtype=np.float32) + np.log(odds)
-        return -bad
+        roots = np.sqrt(found.tokens()).astype(np.float32)
+        return np.asarray(-(whole / roots + np.log(odds)), dtype=np.float32)
 
     return raw
 
@@ -230,10 +231,10 @@ def mlp(tensors: Mapping[str, Floats]) -> Raw:
         by_token += table[found.words]
         by_token += table[found.pairs]
         whole = np.add.reduceat(by_token, found.first, axis=0)
-        whole /= np.sqrt(found.tokens(), dtype=np.float32)[:, None]
+        whole /= np.sqrt(found.tokens()).astype(np.float32)[:, None]
         pooled = np.concatenate([whole, np.maximum.reduceat(by_token, found.first)], axis=1)
         # einsum, for a product of matrices may round differently for other numbers of rows.
         units = np.maximum(np.einsum("nw,wu->nu", pooled, hidden) + bias, 0)
-        return -np.einsum("nu,u->n", units, out)
+        return np.asarray(-np.einsum("nu,u->n", units, out), dtype=np.float32)
 
     return raw
