@@ -25,7 +25,10 @@ from valence.recipe import build_recipe, packaged_recipes
 from valence.run import Result
 from valence.store import RunDirectory, read_json
 
-VERBS = {"run", "annotate", "train", "measure", "report", "sample", "recipes"}
+VERBS = {
+    *("run", "annotate", "show", "distill", "train", "measure"),
+    *("report", "sample", "recipes"),
+}
 
 
 def invoke(*arguments: str | Path) -> Outcome:
@@ -275,11 +278,13 @@ def must_be_resumable(out: Path) -> None:
         assert not (out / name).exists()
     files = [path for path in out.rglob("*") if path.is_file()]
     assert not [path for path in files if path.name.endswith(".partial")]
-    kinds = [out / "annotation", out / "annotation" / "rewards", out / "packs", out / "models"]
-    for folder in (inner for kind in kinds if kind.is_dir() for inner in kind.iterdir()):
-        name = folder.relative_to(out).as_posix()
-        if not folder.name.startswith(".") and name != "annotation/rewards":
-            assert (out / "stages" / f"{name.replace('/', '.')}.json").is_file(), name
+    annotation = out / "annotation"
+    for place, kinds in ((out, ("packs", "models")), (annotation, ("documents", "rewards"))):
+        for kind in kinds:
+            folders = [place / kind] if kind == "documents" else (place / kind).glob("*")
+            for folder in (f for f in folders if f.is_dir() and not f.name.startswith(".")):
+                name = folder.relative_to(place).as_posix().replace("/", ".")
+                assert (place / "stages" / f"{name}.json").is_file(), name
 
 
 @pytest.mark.parametrize(

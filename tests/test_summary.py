@@ -24,6 +24,7 @@ from valence.annotate.histogram import Binning
 from valence.annotate.pairs import Pairs, read_pairs
 from valence.annotate.ranking import Ranking
 from valence.annotate.read import Annotation
+from valence.annotate.run import annotate
 from valence.annotate.shards import Row, document_row, documents_table, rewards_table
 from valence.annotate.show import show
 from valence.annotate.summary import QUANTILES, summarise
@@ -31,6 +32,7 @@ from valence.control import ControlScheme, resolve_bounds
 from valence.corpus.segment import line_ends
 from valence.data import Document, Failure, Mark, Unread
 from valence.errors import BoundError, MissingFileError, StoreError
+from valence.recipe import CorpusRecipe, ScoreRecipe
 from valence.report.bound import Bound, parse_bound, percent
 from valence.store import write_json, write_parquet
 
@@ -401,6 +403,19 @@ def test_little_or_nothing_is_no_error(
         assert agreement.kappa.value is None and agreement.spearman.value is None
         assert report.calibrations[0].detection[0].auroc.value is None
     assert sum(kind.documents for kind in report.unread) == sum(text is None for text in texts)
+
+
+def test_what_the_engine_writes_can_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text("first = 1\nsecond = 2\n" * 20)
+    (tmp_path / "bad.py").write_text("first=1 \nsecond = 2\n" * 20)
+    (tmp_path / "broken.py").write_bytes(b"\xff\xfe\xff")
+    corpus = CorpusRecipe(reader="files", paths=(str(tmp_path / "*.py"),), valid_share=0.0)
+    annotate(tmp_path / "out", ScoreRecipe(scorer="pep8", workers=1), corpus)
+    report = show(tmp_path / "out", bound=Bound(reward=0.0))
+    (found,) = report.summaries
+    assert (found.scored, found.bands and found.bands.upper) == (80, 60)
+    assert [kind.documents for kind in report.unread] == [1]
+    assert found.examples[0].examples[0].document.endswith("bad.py")
 
 
 def test_rewards_of_other_documents_are_refused(tmp_path: Path) -> None:

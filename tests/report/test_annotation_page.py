@@ -260,6 +260,7 @@ def test_an_example_shows_marks_context_and_what_is_cut() -> None:
     assert [text.plain[s.start : s.end] for s in text.spans if "underline" in str(s.style)] == [
         "bc"
     ]
+    assert example_text(example("a\nb\n", marks=())).plain == "…before ⟦a\nb↵⟧ after…"
     assert example_text(example("x\n" * 50)).plain.endswith("more lines]")
     page = render_annotation(
         replace(

@@ -168,7 +168,7 @@ def write_documents(
         raise CorpusError(
             f"there is no document with text in it ({kinds or 'no file'})",
             where=", ".join(corpus.paths) or corpus.reader,
-            fix="Check the paths, and the name of the text column.",
+            fix="Check corpus.paths and corpus.text_column.",
         )
     found = plain(ledger)
     shards = found.pop("shards")

@@ -249,3 +249,46 @@ def _print_annotation(annotation: Annotation, names: list[str]) -> None:
 
 def _kinds(counts: dict[str, int]) -> str:
     return ", ".join(f"{kind}: {count:,}" for kind, count in counts.items())
+
+
+@app.command("show")
+@in_plain_words
+def show_command(
+    annotation: Annotated[Path, typer.Argument(help="An annotation, or a run that has one.")],
+    scorers: Annotated[
+        list[str] | None,
+        typer.Option("--scorer", "-s", help="Rewards to show, by name; all by default."),
+    ] = None,
+    bound: Annotated[
+        str | None,
+        typer.Option(
+            help="Where good begins: a reward (--bound=-0.1), best-5%, worst-5%."
+            " The best 5% by default."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Rewards that are human labels, to calibrate against.")
+    ] = None,
+    examples: Annotated[
+        int, typer.Option("-n", "--examples", min=0, help="Segments to read at each quantile.")
+    ] = 3,
+    html: Annotated[Path | None, typer.Option(help="Also write a page.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+) -> None:
+    """Look at rewards: how they lie, what they are of, where two scorers disagree."""
+    from valence.annotate.show import show
+    from valence.report.annotation import print_annotation
+    from valence.report.annotation_page import write_annotation_page
+    from valence.report.bound import parse_bound
+
+    found = show(
+        annotation,
+        scorers or None,
+        bound=None if bound is None else parse_bound(bound),
+        labels=labels,
+        examples=examples,
+        seed=seed,
+    )
+    print_annotation(found, out)
+    if html is not None:
+        out.print(str(write_annotation_page(html, found)), soft_wrap=True, markup=False)

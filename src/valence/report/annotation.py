@@ -182,12 +182,14 @@ def example_text(example: Example) -> Text:
         {0, len(example.text), *(m.start for m in example.marks)} | {m.end for m in example.marks}
     )
     before, after = around(example, 60)
+    # The last line feed would leave the closing bracket alone on a line; as long as before.
+    whole = f"{example.text[:-1]}↵" if example.text.endswith("\n") else example.text
     text = Text(_one_line(before), style="")
     text.stylize("dim")
     text.append("⟦", style="dim")
     for start, end in pairwise(cuts):
         marked = any(mark.start <= start and end <= mark.end for mark in example.marks)
-        text.append(visible(example.text[start:end]), style="underline red" if marked else "")
+        text.append(visible(whole[start:end]), style="underline red" if marked else "")
     text.append("⟧", style="dim")
     text.append(_one_line(after), style="dim")
     lines = text.split("\n", allow_blank=True)

@@ -130,14 +130,14 @@ def _entries(given: Entries | None, file: Path | None, scorer: str, key: str) ->
     """All entries with their weights, in the order given."""
     weights: dict[str, float] = {} if file is None else dict(_lines(file, scorer))
     if given is not None:
-        weights |= given if isinstance(given, dict) else dict.fromkeys(given, 1.0)
+        weights |= dict.fromkeys(given, 1.0) if isinstance(given, list) else given
     if not weights or not all(map(str.strip, weights)):
         raise ScorerError(
             "an entry is empty" if weights else "there is nothing to look for",
             where=f"scorer `{scorer}`",
             fix=f"Give {{{scorer}: {{{key}: [...]}}}} or {{{scorer}: {{file: PATH}}}}.",
         )
-    return weights
+    return {entry: float(weight) for entry, weight in weights.items()}
 
 
 def _lines(file: Path, scorer: str) -> Iterator[tuple[str, float]]:

@@ -8,6 +8,7 @@ any other text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +33,7 @@ Ids = Sequence[int]
 Numbers = npt.NDArray[np.float32]
 Offsets = npt.NDArray[np.int64]
 
-MOST_TOKENS = {"cpu": 4096, "cuda": 65536, "mps": 16384}
+MOST_TOKENS = {"cpu": 1024, "cuda": 65536, "mps": 16384}
 """Tokens, padding among them, in one pass through a network."""
 
 MOST_LOGITS = 2**27
@@ -47,8 +48,9 @@ class Network:
 
     `digest` covers the files of the weights, the configuration and the tokenizer;
     `precision` is what it computes in; `limit` the most tokens it takes, None if it states
-    none; `prefix` and `suffix` are the ids that its tokenizer puts around a text; `flops` counts
-    2 per weight and token (without embeddings) and attention, padding left out.
+    none; `control` are the ids of its special tokens, and `prefix` and `suffix` those that its
+    tokenizer puts around a text; `flops` counts 2 per weight and token (without embeddings) and
+    attention, padding left out.
 
     The same sequences in the same order give the same bytes on one machine. A sequence's
     numbers depend on the others beside it by rounding only (about 1e-6 of them in fp32).
@@ -73,6 +75,7 @@ class Network:
         self.config: Any = self.model.config
         self._pad: int | None = self.config.pad_token_id
         self.limit = _limit(self.model, self.tokenizer)
+        self.control = {*self.tokenizer.all_special_ids} - {self.tokenizer.unk_token_id}
         self.prefix, self.suffix = self._around()
         self._weights = _weights(self.model)
         self.flops = 0.0
@@ -103,7 +106,7 @@ class Network:
         """The tokens of each text alone, whatever it spells; nothing is put around them."""
         if not texts:
             return []
-        ids: list[list[int]] = self.tokenizer(
+        found: list[list[int]] = self.tokenizer(
             list(texts),
             add_special_tokens=False,
             split_special_tokens=True,
@@ -111,7 +114,10 @@ class Network:
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
-        return ids
+        return [
+            ids if self.control.isdisjoint(ids) else self.token_offsets(text)[0]
+            for text, ids in zip(texts, found, strict=True)
+        ]
 
     def token_offsets(self, text: str) -> tuple[list[int], Offsets]:
         """The tokens of one text and where each stands in it, in characters [N, 2]."""
@@ -122,8 +128,18 @@ class Network:
             return_offsets_mapping=True,
             verbose=False,
         )
+        ids: list[int] = found["input_ids"]
         offsets = np.asarray(found["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-        return list(found["input_ids"]), offsets
+        # Some tokenizers (Unigram) have control tokens among their pieces and find them in text.
+        forged = np.isin(ids, list(self.control)) & (np.diff(offsets)[:, 0] > 1)
+        if not forged.any():
+            return ids, offsets
+        cuts = [0, *(offsets[forged, 0] + 1).tolist(), len(text)]
+        pieces = [(cut, *self.token_offsets(text[cut:end])) for cut, end in pairwise(cuts)]
+        return (
+            [token for _, piece, _ in pieces for token in piece],
+            np.concatenate([places + cut for cut, _, places in pieces]),
+        )
 
     def outputs(self, sequences: Sequence[Ids]) -> Numbers:
         """A classifier's raw numbers for each sequence of ids [N, labels]."""

@@ -9,10 +9,11 @@ import contextlib
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from valence.errors import MissingFileError, ModelError, ScorerError
+from valence.errors import MissingFileError, ModelError, ScorerError, missing_extra
 
 Dtype = Literal["auto", "fp32", "bf16"]
 Head = Literal["classifier", "language"]
@@ -93,7 +94,10 @@ def pick_device(name: str) -> str:
 
 
 def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer in a directory; raises `ModelError`, also where it is not a fast one."""
+    """The tokenizer in a directory.
+
+    Raises `ModelError`, also where it is not a fast one, and `MissingExtraError`.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -102,6 +106,9 @@ def load_tokenizer(directory: Path) -> Any:
                 directory, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # The library raises whatever its parsers do.
+        ready = (directory / "tokenizer.json").is_file() or not any(directory.glob("*.model"))
+        if not ready and find_spec("sentencepiece") is None:
+            raise missing_extra("sentencepiece, which reads this tokenizer,", "hub") from None
         raise _not_loaded(directory, "tokenizer", error) from None
     if not tokenizer.is_fast:
         raise ModelError(

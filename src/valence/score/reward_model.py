@@ -42,7 +42,8 @@ class RewardModel:
 
     Nothing is ever cut: a text of more than `max_tokens` tokens (the model's own limit, if not
     given) is a `Failure` of kind "too-long". Others are "no-prompt", "not-a-dialogue",
-    "no-response", "template" (the template refuses the turns), "no-tokens" and "not-finite".
+    "no-response", "template" (it refuses the turns, or their text cannot be kept apart from
+    its control tokens), "no-tokens" and "not-finite".
     `model`, `revision`, `device`, `dtype` and `batch` are those of `Classifier`.
 
     Raises `ScorerError`, `ModelError`, `MissingFileError`.
@@ -169,19 +170,31 @@ class RewardModel:
 
     def _through_template(self, messages: list[Message]) -> list[int] | Failure:
         try:
-            ids: list[int] = self._network.tokenizer.apply_chat_template(
-                messages,
-                tokenize=True,
-                return_dict=False,
-                # Only what the template itself writes may become a control token.
-                sanitize_control_tokens=True,
-                # Some templates print today's date; a reward must not depend on it.
-                date_string="01 Jan 2025",
-                tokenizer_kwargs={"verbose": False},
-            )
+            ids = self._render(messages)
+            if self._network.tokenizer.backend_tokenizer.normalizer is not None:
+                # A string may turn into a control token's when it is normalised.
+                blank = self._render([{**message, "content": "x"} for message in messages])
+                if self._controls(ids) != self._controls(blank):
+                    return _failure("template", "its text spells a control token")
         except Exception as error:  # A template raises what its author liked.
             return _failure("template", f"{type(error).__name__}: {error}")
         return ids
+
+    def _render(self, messages: list[Message]) -> list[int]:
+        ids: list[int] = self._network.tokenizer.apply_chat_template(
+            messages,
+            tokenize=True,
+            return_dict=False,
+            # Only what the template itself writes may become a control token.
+            sanitize_control_tokens=True,
+            # Some templates print today's date; a reward must not depend on it.
+            date_string="01 Jan 2025",
+            tokenizer_kwargs={"verbose": False},
+        )
+        return ids
+
+    def _controls(self, ids: Sequence[int]) -> list[int]:
+        return [token for token in ids if token in self._network.control]
 
 
 def turns(dialogue: str) -> list[Message]:

@@ -46,6 +46,7 @@ class Student:
     def __init__(self, path: str) -> None:
         folder = Path(path)
         card = read_card(folder)
+        tensors = read_weights(folder)
         self.id = ScorerId(
             name="student",
             version=str(FORMAT),
@@ -54,7 +55,7 @@ class Student:
         self.meaning = str(card["meaning"])
         self.card = card
         self._bits = int(card["features"]["bits"])
-        self._raw = raw_from(card["kind"], read_weights(folder), self._bits)
+        self._raw = raw_from(card["kind"], tensors, self._bits)
         self._knots = knots_from(card, where=str(folder / CARD))
 
     def score_arrays(self, texts: Sequence[str], ends: Sequence[Ends]) -> list[Rewards]:
@@ -185,6 +186,13 @@ def raw_from(kind: str, tensors: Mapping[str, npt.NDArray[Any]], bits: int) -> R
     )
 
 
+def _without_none(table: Floats) -> Floats:
+    """A copy in which bucket 0, which stands for no feature, has no weight."""
+    kept = np.array(table, dtype=np.float32, order="C")
+    kept[0] = 0
+    return kept
+
+
 def _exp(z: Floats) -> Floats:
     """Neither 0 nor infinite, in float32."""
     found: Floats = np.exp(np.clip(z, -60, 60))
@@ -198,7 +206,7 @@ def linear(table: Floats) -> Raw:
     -(Σ u_t / √T + log Σ exp(z_t + `TOKEN_OFFSET`)): the second term is a soft maximum, as one
     bad word is enough to make a long text bad.
     """
-    pairs = np.ascontiguousarray(table).view(np.complex64)[:, 0]
+    pairs = _without_none(table).view(np.complex64)[:, 0]
 
     def raw(found: Grams) -> Floats:
         by_place = pairs[found.parts[0]]
@@ -220,7 +228,7 @@ def mlp(tensors: Mapping[str, Floats]) -> Raw:
 
     The layer is a rectifier over both poolings side by side, and a weighted sum of it.
     """
-    table, out = tensors["table"], tensors["out"]
+    table, out = _without_none(tensors["table"]), tensors["out"]
     hidden, bias = tensors["hidden"], tensors["hidden_bias"]
 
     def raw(found: Grams) -> Floats:
