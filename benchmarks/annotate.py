@@ -1,206 +1,210 @@
-"""Annotation speed: the standard library through `valence.annotate` with the `pep8` scorer.
+"""Annotation speed, scaling and memory: every scorer that runs here, and every engine.
 
-    python benchmarks/annotate.py [--quick] [--json FILE] [--rounds N]
+    python benchmarks/annotate.py [--quick] [--json FILE] [--rounds N] [--text GLOB]
 
-The documents are written into shards once. Then take turns, round after round: one
-process, two processes, and the naive way on one core, which is pycodestyle's own
-`Checker(...).check_all()` on each text. Valence's times include reading its shards,
-putting each violation into its line, and writing rewards and digests; the naive time
-includes nothing but checking. Both must count the same violations, document by document.
+One table in parts: `pep8` with one process, with two and on Ray against pycodestyle as it
+is; every scorer's speed on one core; the student against a neural teacher; peak memory with
+ten times the input. Prose comes from `--text` (JSON lines with a `text`), else the comments
+and strings of the standard library stand for it.
 """
 
 from __future__ import annotations
 
-import io
+import json
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pycodestyle
-from timing import Row, argument_parser, interleaved, measured, publish, ratio
+from pep8_pass import TWO, Outcome, naive_pass, pep8_rows, read_texts, valence_pass
+from shapes import NEURAL, make_models
+from timing import Row, argument_parser, interleaved, measured, publish, ratio, spawn
 
-from valence.annotate.run import annotate, read_annotated, write_documents
-from valence.corpus.segment import line_ends
-from valence.corpus.stdlib import read_stdlib
-from valence.score.pep8 import Pep8
-from valence.store import read_json
+from valence.annotate import annotate
+from valence.annotate.cluster import connected
+from valence.annotate.run import write_documents, write_rewards
+from valence.corpus.readers import read_corpus
+from valence.data import Document
+from valence.distill import distill
+from valence.recipe import CorpusRecipe, ScoreRecipe
+from valence.score.table import build_scorer
 
-QUICK_CHARS = 1_500_000
-SCORER = "pep8"
-Counts = dict[str, int]
-"""Violations by document id."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One pass over all documents; Valence leaves out those that it has no number for."""
-
-    seconds: float
-    processor_seconds: float
-    """Of this process alone, which other work on the machine disturbs less."""
-    counts: Counts
-    core_seconds: tuple[float, ...] = ()
+WORDS = ("error", "wrong", "bad", "fail", "never", "invalid", "deprecated", "stupid", "hack")
+LEXICON: dict[str, Any] = {"lexicon": {"words": list(WORDS)}}
+RULES: dict[str, Any] = {
+    "pep8": "pep8",
+    "pep8-local": "pep8-local",
+    "regex": {"regex": {"patterns": [r"\b(?:error|wrong|bad)\w*", r"[A-Z]{4,}"]}},
+    "lexicon": LEXICON,
+    "pii": "pii",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the rows."""
-    options = argument_parser(__doc__).parse_args(arguments)
-    rounds = options.rounds or (2 if options.quick else 3)
-    with tempfile.TemporaryDirectory() as folder:
-        documents = Path(folder, "documents")
-        manifest = write_documents(
-            read_stdlib(),
-            line_ends,
-            documents,
-            max_chars=QUICK_CHARS if options.quick else None,
-            held_out_share=0.05,
-            seed=0,
-        )
-        texts = read_texts(documents, Path(folder, "first"))
-        seen = interleaved(
+    parser = argument_parser(__doc__)
+    parser.add_argument("--text", metavar="GLOB", help="JSON lines to take prose from")
+    options = parser.parse_args(arguments)
+    rounds = options.rounds or (1 if options.quick else 3)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = engines(folder, rounds, quick=options.quick)
+        prose = bring_prose(folder, options.text, quick=options.quick)
+        rows += scorers(folder, prose, rounds, quick=options.quick)
+        rows += memory(folder, prose, quick=options.quick)
+    publish("annotate", rows, options.json)
+
+
+def engines(folder: Path, rounds: int, *, quick: bool) -> list[Row]:
+    """`pep8` on the standard library: one process, two, Ray, and pycodestyle as it is."""
+    place = folder / "stdlib"
+    place.mkdir()
+    corpus = CorpusRecipe(max_chars=1_500_000 if quick else None)
+    manifest = write_documents(corpus, 0, place)
+    texts = read_texts(place, folder / "first")
+    seen = interleaved(
+        rounds,
+        {
+            "one": lambda: valence_pass(place, workers=1),
+            "two": lambda: valence_pass(place, workers=2),
+            "naive": lambda: naive_pass(texts),
+        },
+    )
+    rows = pep8_rows(seen, manifest["bytes"] / 1e6, quick=quick)
+    started = time.perf_counter()
+    with connected(None, 2):
+        start = time.perf_counter() - started
+        valence_pass(place, workers=2, engine="ray")  # Ray starts its workers.
+        both = interleaved(
             rounds,
             {
-                "one": lambda: valence_pass(documents, workers=1),
-                "two": lambda: valence_pass(documents, workers=2),
-                "naive": lambda: naive_pass(texts),
+                "ray": lambda: valence_pass(place, workers=2, engine="ray"),
+                "two": lambda: valence_pass(place, workers=2),
             },
         )
-    title = (
-        f"{manifest['documents']} documents of the standard library,"
-        f" {manifest['bytes'] / 1e6:.2f} MB, {manifest['shards']} shards, {rounds} rounds"
+    return [*rows, *ray_rows(both, start, manifest["bytes"] / 1e6)]
+
+
+def ray_rows(both: dict[str, list[Outcome]], start: float, megabytes: float) -> list[Row]:
+    """Ray against local processes, both with two workers; the same rewards."""
+    assert both["ray"][0].counts == both["two"][0].counts, "Ray changed the rewards"
+    speeds = {side: [megabytes / o.seconds for o in outcomes] for side, outcomes in both.items()}
+    name = "pep8, Ray with two workers"
+    return [
+        measured("start of a local Ray", [start], "s"),
+        measured(name, speeds["ray"], "MB/s"),
+        ratio(
+            "Ray against local processes", speeds["ray"], speeds["two"], of=name, against=TWO,
+            note="local processes are started anew each time, Ray's are warm",
+        ),
+    ]  # fmt: skip
+
+
+def bring_prose(folder: Path, pattern: str | None, *, quick: bool) -> Path:
+    """An annotation of prose by sentence, without rewards."""
+    if pattern is None:
+        path = folder / "prose.jsonl"
+        with path.open("w") as out:
+            for text in comments():
+                out.write(json.dumps({"text": text}) + "\n")
+        pattern = str(path)
+    corpus = CorpusRecipe(
+        reader="files",
+        paths=(pattern,),
+        segmenter="sentence",  # type: ignore[arg-type]
+        max_chars=1_000_000 if quick else 8_000_000,
+        valid_share=0.2,
     )
-    rows = make_rows(seen, manifest["bytes"] / 1e6, quick=options.quick)
-    publish(title, rows, options.json)
+    return annotate(folder / "prose", None, corpus).path
 
 
-def read_texts(documents: Path, rewards: Path) -> dict[str, str]:
-    """All texts by document id; an untimed first pass, which also warms the file cache."""
-    annotate(documents, rewards, Pep8(), SCORER, workers=2)
-    return {item.document.id: item.document.text for item in read_annotated(documents, rewards)}
+def comments() -> Iterator[str]:
+    """The documentation strings of the standard library, a module at a time."""
+    for item in read_corpus(CorpusRecipe(), 0):
+        if isinstance(item, Document):
+            parts = item.text.split('"""')[1::2]
+            if parts:
+                yield "\n".join(parts)
 
 
-def valence_pass(documents: Path, *, workers: int) -> Outcome:
-    """Annotate everything into a fresh directory."""
-    with tempfile.TemporaryDirectory() as folder:
-        rewards = Path(folder)
-        started, processor_started = time.perf_counter(), time.process_time()
-        annotate(documents, rewards, Pep8(), SCORER, workers=workers)
-        seconds = time.perf_counter() - started
-        processor_seconds = time.process_time() - processor_started
-        ledgers = sorted(rewards.glob("*.ledger.json"))
-        return Outcome(
-            seconds=seconds,
-            processor_seconds=processor_seconds,
-            counts=count_violations(documents, rewards),
-            core_seconds=tuple(read_json(path)["core_seconds"] for path in ledgers),
+def scorers(folder: Path, prose: Path, rounds: int, *, quick: bool) -> list[Row]:
+    """Every scorer on one core; neural ones on a part of the text, being slow."""
+    annotate(prose, ScoreRecipe(scorer=LEXICON, name="teacher", workers=1))
+    distill([prose], "teacher", folder / "student", bound=-1e-9, max_segments=20_000, resamples=100)
+    small = folder / "small"
+    corpus = CorpusRecipe(
+        reader="files", paths=(str(prose_lines(prose, folder)),), segmenter="sentence",  # type: ignore[arg-type]
+        max_chars=8_000 if quick else 60_000, valid_share=0.0,
+    )  # fmt: skip
+    annotate(small, None, corpus)
+    models = make_models(folder / "models")
+    specs = {
+        **{name: (prose, spec) for name, spec in RULES.items()},
+        "student": (prose, {"student": {"path": str(folder / "student")}}),
+        **{name: (small, spec(models)) for name, spec in NEURAL.items()},
+    }
+    rows, rates = [], {}
+    sides = {name: (lambda n=name: one_pass(*specs[n])) for name in specs}
+    for name, passes in interleaved(rounds, sides).items():
+        rates[name] = [bytes_ / 1e6 / seconds for bytes_, _, seconds in passes]
+        rows.append(measured(f"{name}, one core", rates[name], "MB/s",
+                             goal=">= 10" if name == "student" else None))  # fmt: skip
+        rows.append(measured(f"{name}, one core, documents",
+                             [documents / seconds for _, documents, seconds in passes],
+                             "documents/s"))  # fmt: skip
+    teacher = "classifier"
+    rows.append(
+        ratio("student against a neural teacher", rates["student"], rates[teacher],
+              of="student", against="classifier (6 layers of 384, random weights)")
+    )  # fmt: skip
+    return rows
+
+
+def prose_lines(prose: Path, folder: Path) -> Path:
+    """The prose again as JSON lines."""
+    from valence.annotate import Annotation
+
+    path = folder / "again.jsonl"
+    with path.open("w") as out:
+        for (texts,) in Annotation(prose).tables():
+            for text in texts["text"].to_pylist():
+                out.write(json.dumps({"text": text}) + "\n")
+    return path
+
+
+def one_pass(prose: Path, spec: Any) -> tuple[int, int, float]:
+    """Bytes, documents and processor seconds of one scorer over a whole annotation."""
+    scorer = build_scorer(spec)
+    with tempfile.TemporaryDirectory() as name:
+        score = ScoreRecipe(scorer=spec, workers=1)
+        found = write_rewards(prose / "documents", Path(name), score, scorer)
+    return found["bytes"], found["documents"], found["core_seconds"]
+
+
+def memory(folder: Path, prose: Path, *, quick: bool) -> list[Row]:
+    """Peak memory of a whole `annotate` with one process: little input, and ten times that."""
+    lines = prose_lines(prose, folder).read_bytes()
+    peaks = {}
+    for megabytes in (4, 40) if quick else (100, 1000):
+        path = folder / "large.jsonl"
+        with path.open("wb") as out:
+            while out.tell() < megabytes * 1e6:
+                out.write(lines)
+        out_dir = folder / f"large{megabytes}"
+        seen = spawn(
+            str(Path(__file__).parent / "peak.py"), str(path), str(folder / "student"), str(out_dir)
         )
-
-
-def count_violations(documents: Path, rewards: Path) -> Counts:
-    """Violations of each document with a number, back from its rewards per character."""
-    counts: Counts = {}
-    for item in read_annotated(documents, rewards):
-        if not np.isnan(item.rewards).any():
-            lengths = np.diff(item.ends, prepend=0)
-            exact = -item.rewards.astype(np.float64) * lengths
-            counts[item.document.id] = int(exact.round().sum())
-    return counts
-
-
-def naive_pass(texts: dict[str, str]) -> Outcome:
-    """pycodestyle as it is, on each text, on one core.
-
-    Generous to it: options are built once instead of per file, and its quiet report
-    counts instead of printing.
-    """
-    style = pycodestyle.StyleGuide(quiet=1)
-    counts: Counts = {}
-    started, processor_started = time.perf_counter(), time.process_time()
-    for name, text in texts.items():
-        lines = io.StringIO(text, newline=None).readlines()
-        checker = pycodestyle.Checker(lines=lines, options=style.options)
-        counts[name] = checker.check_all()
-    return Outcome(
-        seconds=time.perf_counter() - started,
-        processor_seconds=time.process_time() - processor_started,
-        counts=counts,
-    )
-
-
-def make_rows(seen: dict[str, list[Outcome]], megabytes: float, *, quick: bool) -> list[Row]:
-    """Speeds, ratios, and whether the counts agree."""
-    names = {
-        "one": "annotate, one process",
-        "two": "annotate, two processes",
-        "naive": "pycodestyle file by file, one process",
-    }
-    speeds = {
-        side: [megabytes / outcome.seconds for outcome in outcomes]
-        for side, outcomes in seen.items()
-    }
-    best = best_of_two([outcome.core_seconds for outcome in seen["one"]])
-    note = f"shards of this size share out between two processes at {best:.2f}x at best"
-    if quick:
-        note += "; with so few documents the start of the processes weighs heavily"
+        peaks[megabytes] = seen["peak"] / 2**20
+        rate = megabytes / seen["seconds"]
+        note = f"read, cut and scored at {rate:.1f} MB/s"
+    small, large = sorted(peaks)
+    names = {size: f"peak memory, {size} MB of input" for size in peaks}
     return [
-        *(measured(names[side], speeds[side], "MB/s") for side in names),
-        ratio(
-            "two processes against one",
-            speeds["two"],
-            speeds["one"],
-            of=names["two"],
-            against=names["one"],
-            goal=">= 1.8",
-            note=note,
-        ),
-        ratio(
-            "one process against pycodestyle",
-            speeds["one"],
-            speeds["naive"],
-            of=names["one"],
-            against=names["naive"],
-            goal=">= 1, better 2",
-        ),
-        ratio(
-            "the same in processor time",
-            [1 / outcome.processor_seconds for outcome in seen["one"]],
-            [1 / outcome.processor_seconds for outcome in seen["naive"]],
-            of=names["one"],
-            against=names["naive"],
-        ),
-        *agreement(seen["one"][0].counts, seen["two"][0].counts, seen["naive"][0].counts),
-    ]
-
-
-def best_of_two(core_seconds: Sequence[Sequence[float]]) -> float:
-    """The best ratio that two processes can reach when each takes the next shard in order."""
-    total: list[float] = [sum(column) for column in zip(*core_seconds, strict=True)]
-    loads = [0.0, 0.0]
-    for seconds in total:
-        loads[loads.index(min(loads))] += seconds
-    return sum(total) / max(loads)
-
-
-def agreement(one: Counts, two: Counts, naive: Counts) -> list[Row]:
-    """The violations that each counts, over the documents for which Valence has a number."""
-    assert one == two, "the number of processes changed the rewards"
-    different = [name for name, count in one.items() if count != naive[name]]
-    broken = [name for name in naive if name not in one]
-    explained = f"{len(one)} documents, {len(different)} of them with another count"
-    if different:
-        first = (f"{name} ({one[name]} against {naive[name]})" for name in different[:5])
-        explained += f", the first: {', '.join(first)}"
-    left_out = "documents that Python cannot tokenise have no number"
-    if broken:
-        left_out += f" (pycodestyle counts {sum(naive[name] for name in broken)} in them)"
-    return [
-        Row(name="violations, valence", value=sum(one.values()), unit="count", note=explained),
-        Row(name="violations, pycodestyle", value=sum(naive[n] for n in one), unit="count"),
-        Row(name="documents left out", value=len(broken), unit="count", note=left_out),
-    ]
+        *(measured(names[size], [peaks[size]], "MiB") for size in (small, large)),
+        ratio("peak memory with ten times the input", [peaks[large]], [peaks[small]],
+              of=names[large], against=names[small], goal="<= 1.10", note=note),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Write benchmark rows into docs/benchmarks.md: no number there is typed by hand.
 
+Sections of benchmarks that are not given stay as they are.
+
 python benchmarks/train.py --json train.json
 python benchmarks/annotate.py --json annotate.json
 python docs/write_benchmarks.py train.json annotate.json
@@ -25,19 +27,23 @@ def line(row: dict[str, object]) -> str:
     return f"| {name} | {value} | {spread} | {row.get('goal') or ''} | {note} |"
 
 
+def section(path: Path) -> str:
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    head = ["| what | median | range | goal | note |", "|---|---|---|---|---|"]
+    return "\n".join([f"## {path.stem}", "", *head, *(line(row) for row in rows)]) + "\n"
+
+
 def main(paths: list[str]) -> None:
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `docs/write_benchmarks.py` from `benchmarks/*.py --json`; medians of"
-        " interleaved rounds, two processor cores,"
-        f" Python {platform.python_version()}, {platform.machine()}.",
-    ]
-    for path in paths:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        lines += ["", f"## {Path(path).stem}", "", "| what | median | range | goal | note |"]
-        lines += ["|---|---|---|---|---|", *(line(row) for row in rows)]
-    (DOCS / "benchmarks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page = DOCS / "benchmarks.md"
+    known = page.read_text(encoding="utf-8").split("\n## ")[1:] if page.is_file() else []
+    sections = {text.split("\n")[0]: f"## {text.rstrip()}\n" for text in known}
+    sections |= {Path(path).stem: section(Path(path)) for path in paths}
+    head = (
+        "# Benchmarks\n\nWritten by `docs/write_benchmarks.py` from `benchmarks/*.py --json`;"
+        " medians of interleaved rounds, two processor cores,"
+        f" Python {platform.python_version()}, {platform.machine()}.\n"
+    )
+    page.write_text("\n".join([head, *sections.values()]), encoding="utf-8")
 
 
 if __name__ == "__main__":

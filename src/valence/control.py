@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from valence.errors import BoundError, ControlError
+from valence.errors import BoundError, ControlError, ModelError
+from valence.store import read_json
 
 Rewards = npt.NDArray[np.float32]
 Bands = npt.NDArray[np.int8]
@@ -168,3 +170,33 @@ def band_shares(scheme: ControlScheme, bands: Bands) -> dict[str, float]:
             fix="Choose a bound between the rewards, or give a quantile: [{quantile: 0.5}].",
         )
     return shares
+
+
+def read_about(directory: Path) -> dict[str, Any]:
+    """What `valence.json` says of a checkpoint; nothing if it was made elsewhere."""
+    beside = directory / "valence.json"
+    about = read_json(beside) if beside.is_file() else {}
+    if not isinstance(about, dict):
+        raise ModelError("is not a map", where=str(beside), fix="Copy the checkpoint anew.")
+    return about
+
+
+def read_scheme(directory: Path) -> ControlScheme | None:
+    """The control scheme of a checkpoint, or None if it was trained without one."""
+    return _scheme_in(read_about(directory), "scheme")
+
+
+def read_known_scheme(directory: Path) -> ControlScheme | None:
+    """The scheme whose tokens are in the vocabulary, whether the model learned them or not."""
+    return _scheme_in(read_about(directory), "known")
+
+
+def _scheme_in(about: dict[str, Any], key: str) -> ControlScheme | None:
+    data = about.get(key)
+    try:
+        return None if data is None else ControlScheme.from_json(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"`{key}` in valence.json is not a control scheme ({error!r})",
+            fix="Copy the checkpoint anew, or train it again.",
+        ) from None

@@ -24,10 +24,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from valence.control import ControlScheme
+from valence.control import ControlScheme, read_about, read_scheme
 from valence.errors import MissingFileError, ModelError
 from valence.recipe import ModelRecipe
-from valence.store import read_json, write_json
+from valence.store import write_json
 
 EOS = "<|endoftext|>"
 
@@ -230,36 +230,6 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         scheme=read_scheme(directory),
         segmenter=read_about(directory).get("segmenter", "line"),
     )
-
-
-def read_about(directory: Path) -> dict[str, Any]:
-    """What `valence.json` says of a checkpoint; nothing if it was made elsewhere."""
-    beside = directory / "valence.json"
-    about = read_json(beside) if beside.is_file() else {}
-    if not isinstance(about, dict):
-        raise ModelError("is not a map", where=str(beside), fix="Copy the checkpoint anew.")
-    return about
-
-
-def read_scheme(directory: Path) -> ControlScheme | None:
-    """The control scheme of a checkpoint, or None if it was trained without one."""
-    return _scheme_in(read_about(directory), "scheme")
-
-
-def read_known_scheme(directory: Path) -> ControlScheme | None:
-    """The scheme whose tokens are in the vocabulary, whether the model learned them or not."""
-    return _scheme_in(read_about(directory), "known")
-
-
-def _scheme_in(about: dict[str, Any], key: str) -> ControlScheme | None:
-    data = about.get(key)
-    try:
-        return None if data is None else ControlScheme.from_json(data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"`{key}` in valence.json is not a control scheme ({error!r})",
-            fix="Copy the checkpoint anew, or train it again.",
-        ) from None
 
 
 def _must_hold(directory: Path, name: str) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from valence.control import ControlScheme
+from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
 from valence.guide import BandProcessor, generate
 from valence.guide.band import line_end_tokens
 from valence.guide.loop import modes_of, sample_checkpoint
-from valence.model import load_checkpoint, read_known_scheme
+from valence.model import load_checkpoint
 from valence.run import Result
 
 EOS, BAD, GOOD, NEWLINE, WORD = 0, 1, 2, 3, 4

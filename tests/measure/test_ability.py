@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from valence.annotate import Annotated
+from valence.control import read_known_scheme
 from valence.corpus.segment import SEGMENTERS
 from valence.data import Document, Failure, Sample
 from valence.measure.ability import held_out_loss
 from valence.measure.rewards import judge, measure_samples
-from valence.model import load_checkpoint, read_known_scheme
+from valence.model import load_checkpoint
 from valence.pack import tokenise
 from valence.recipe import MetricRecipe, Recipe
 from valence.run import Result

@@ -12,7 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_networks import llama, save_bert, save_decoder, save_reward_model, word_pieces
+from tiny_networks import (
+    llama,
+    save_bert,
+    save_decoder,
+    save_reward_model,
+    unigrams,
+    word_pieces,
+)
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -22,7 +29,7 @@ from transformers import (
 )
 
 from valence.data import Document, Failure, Result, Score, Segment, tile
-from valence.errors import MissingFileError, ModelError, ScorerError
+from valence.errors import MissingExtraError, MissingFileError, ModelError, ScorerError
 from valence.score.classifier import DETOXIFY, Classifier, detoxify, spans
 from valence.score.network import Network, in_batches
 from valence.score.protocol import BatchScorer, flops_of, traits
@@ -40,6 +47,13 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def toxic(three: Path) -> Classifier:
     return Classifier(model=str(three), label="toxic", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def unigram(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    directory = save_decoder(tmp_path_factory.mktemp("unigram"))
+    unigrams().save_pretrained(directory)
+    return Network(str(directory), "language", device="cpu")
 
 
 def document(text: str) -> Document:
@@ -113,6 +127,19 @@ def test_text_never_becomes_a_control_token(three: Path, toxic: Classifier) -> N
     assert not {0, 2, 3} & set(apart)
     expected = -torch.softmax(logits(three, [2, *apart, 3]), -1)[0]
     assert value(toxic.score(*whole(text))[0]) == pytest.approx(float(expected), abs=1e-6)
+
+
+@settings(deadline=None)
+@given(pieces=st.lists(st.sampled_from(["</s>", "<s>", "＜/s＞", "<", "/s>", "a ", "é"])))
+def test_not_even_where_control_tokens_are_pieces(unigram: Network, pieces: list[str]) -> None:
+    plain = unigram.tokenizer("＜/s＞", add_special_tokens=False, split_special_tokens=True)
+    assert 2 in plain["input_ids"]
+    for forged in ("".join(pieces), "a</s> <s>b＜/s＞</s></s>"):
+        ids, offsets = unigram.token_offsets(forged)
+        assert not {1, 2} & set(ids) and unigram.token_ids(["a", forged])[1] == ids
+        assert np.all(np.diff(offsets[:, 0]) >= 0)
+        covered = {i for start, end in offsets.tolist() for i in range(start, end)}
+        assert all(i in covered for i, letter in enumerate(forged) if letter != " ")
 
 
 @pytest.mark.parametrize("windows", ["worst", "mean"])
@@ -255,7 +282,10 @@ def test_flops_are_counted_without_padding(three: Path) -> None:
     assert flops_of(scorer) == expected
 
 
-def test_what_cannot_be_loaded_says_why(three: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_says_why(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valence.score.pretrained.find_spec", lambda _: None)
     pickled = shutil.copytree(three, tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"pickles.*\n?.*Convert"):
@@ -268,6 +298,9 @@ def test_what_cannot_be_loaded_says_why(three: Path, tmp_path: Path) -> None:
         Classifier(model=str(body), label=0)
     (pickled / "model.safetensors").write_bytes(b"{}")
     with pytest.raises(ModelError, match="the model cannot be loaded"):
+        Classifier(model=str(pickled), label=0)
+    (pickled / "tokenizer.json").rename(pickled / "spiece.model")
+    with pytest.raises(MissingExtraError, match="sentencepiece"):
         Classifier(model=str(pickled), label=0)
     (pickled / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="the tokenizer cannot be loaded"):

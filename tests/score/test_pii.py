@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from valence.score.table import build_scorer
 
 pytest.importorskip("presidio_analyzer")
 
-from valence.score import pii as module
 from valence.score import recognizers as source
 from valence.score.pii import ENTITIES, Pii
 from valence.score.recognizers import ANY_OR_DOT, finders, recognizers, windows
@@ -96,10 +96,10 @@ def test_entities_count_where_they_begin_and_marks_end_with_the_segment() -> Non
 
 
 def test_context_words_make_surer() -> None:
-    number = "123456789"
+    number = "523456781"
     assert found(f"It has {number} of them.") == []
     assert found(f"My social security number: {number}.") == [(number, "US_SSN")]
-    assert found(f"social {'x y z ' * 9} {number}") == []
+    assert found(f"social {'so it is ' * 3} {number}") == []
     card = Pii(entities=["PHONE_NUMBER"], min_score=0.7)
     assert found("It is 212 555 0123.", card) == []
     assert found("Call 212 555 0123.", card) == [("212 555 0123", "PHONE_NUMBER")]
@@ -152,8 +152,6 @@ def test_marks_ascend_and_do_not_overlap(text: str) -> None:
 
 @pytest.mark.parametrize("unit", ["1", "a@", "a1", ": ", "x@y.com ", "no digits here "])
 def test_time_does_not_grow_with_the_square(unit: str) -> None:
-    import time
-
     text = unit * (100_000 // len(unit))
     started = time.process_time()
     scorer().marks(text)
@@ -168,8 +166,9 @@ def test_no_network_and_no_noise(
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.WARNING):
         pii = Pii(entities=["EMAIL_ADDRESS", "IBAN_CODE", "URL"])
+    with caplog.at_level(logging.DEBUG):
         text = "a@b.com DE00 1234 5678 9012 3456 78 a@b.nosuchtld"
         pii.score(Document(id="x", text=text, source="x"), tile([len(text)]))
     assert caplog.text == ""
@@ -248,7 +247,6 @@ def test_identity() -> None:
     options: list[dict[str, Any]] = [{}, {"min_score": 0.5}, {"entities": ["URL"]}]
     assert len({Pii(**chosen).id.digest for chosen in options}) == len(options)
     assert "EMAIL_ADDRESS" in scorer().meaning
-    assert module.BOOST if hasattr(module, "BOOST") else source.BOOST == 0.35
 
 
 def test_synthetic_sentences() -> None:

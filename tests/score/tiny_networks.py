@@ -72,6 +72,22 @@ def byte_pairs(chat_template: str | None = None) -> PreTrainedTokenizerFast:
     )
 
 
+def unigrams(chat_template: str | None = None) -> PreTrainedTokenizerFast:
+    """A Unigram tokenizer, which has its control tokens among its pieces, as XLM-R's does."""
+    letters = [(letter, -5.0) for letter in "▁abcdefghijklmnopqrstuvwxyz</>|"]
+    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *letters]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        chat_template=chat_template,
+    )
+
+
 def save_bert(directory: Path, labels: Sequence[str], positions: int = 32, **config: Any) -> Path:
     """A BERT classifier whose random weights are large enough to tell texts apart."""
     shape = BertConfig(

@@ -205,8 +205,8 @@ def score_job(job: ShardJob, scorer: Scorer | None = None) -> RewardLedger:
             read = [(document_in(row), row["ends"]) for row in batch if row["failure"] is None]
             scored, calls = rows_of(scorer, read, timeout=job.timeout)
             ledger.calls += calls
-            for (document, _), found in zip(read, scored, strict=True):
-                _count(ledger, document, found)
+            for (document, ends), found in zip(read, scored, strict=True):
+                _count(ledger, document, ends, found)
             queue = iter(scored)
             rows += [
                 next(queue) if row["failure"] is None else Row.of(row["id"], (), known.parts)
@@ -232,12 +232,15 @@ def _built(spec: str) -> Scorer:
     return build_scorer(json.loads(spec))
 
 
-def _count(ledger: RewardLedger, document: Document, row: Row) -> None:
+def _count(ledger: RewardLedger, document: Document, ends: Sequence[int], row: Row) -> None:
     ledger.documents += 1
     ledger.chars += len(document.text)
     ledger.bytes += len(document.text.encode())
     ledger.segments += len(row.rewards)
     ledger.scored_segments += len(row.rewards) - len(row.failures)
-    ledger.failed_documents += bool(row.failures)
+    # That there is no number for a blank line is no failure of the document.
+    starts = [0, *ends]
+    said = [at for at, _ in row.failures if document.text[starts[at] : ends[at]].strip()]
+    ledger.failed_documents += bool(said)
     for kind, message in {failure.kind: failure.message for _, failure in row.failures}.items():
         count_failure(ledger, kind, message)

@@ -8,7 +8,8 @@ On disk, in one directory:
     documents/manifest.json        counts, failures by kind, shards in order, digest
     rewards/<name>/<shard>.parquet id, rewards (null where it failed), failures; where the
                                    scorer has them, part.<name> and marks
-    rewards/<name>/manifest.json   digest of the text, scorer id, counts, failures by kind, the ledger
+    rewards/<name>/manifest.json   digest of the text, scorer id, counts, failures by kind,
+                                   the ledger
 
 Rewards of a second scorer are new files; neither the text nor the first is touched.
 """

@@ -117,13 +117,12 @@ def _bring_text(
         "layout": LAYOUT,
         "python": sys.version if corpus.reader == "stdlib" else None,
     }
-    if place.differs("documents", inputs):
-        if not may_replace:
-            raise RunExistsError(
-                "the input has changed since this annotation was made from it",
-                where=str(place.path),
-                fix="Choose another --out, or add --overwrite (makes text and rewards anew).",
-            )
+    if place.differs("documents", inputs) and not may_replace:
+        raise RunExistsError(
+            "the input has changed since this annotation was made from it",
+            where=str(place.path),
+            fix="Choose another --out, or add --overwrite (makes text and rewards anew).",
+        )
     with shown_stage(place, display, "documents", inputs, "read the corpus") as stage:
         if stage is not None:
             manifest = write_documents(corpus, seed, stage.work, score, stage.progress)

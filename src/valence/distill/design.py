@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from valence.distill.examples import Ranges
 from valence.score.features import Grams, chunks, grams
 
 Integers = npt.NDArray[np.int64]
+Signs = npt.NDArray[np.int8]
 Keys = npt.NDArray[np.uint64]
 
 
@@ -30,6 +32,7 @@ class Design:
     kinds: Integers
     pairs: Integers
     first: Integers
+    marked: Signs
 
     @property
     def lengths(self) -> Integers:
@@ -42,14 +45,19 @@ class Design:
         return np.repeat(np.arange(len(self.first)), self.lengths)
 
 
-def design(texts: Sequence[bytes], bits: int) -> Design:
+def design(
+    texts: Sequence[bytes], bits: int, marks: Sequence[Ranges | None] | None = None
+) -> Design:
     """The features that scoring would give the texts."""
     keys: list[Keys] = []
     pairs: list[Integers] = []
     first: list[Integers] = []
-    begin = 0
+    marked: list[Signs] = []
+    begin = done = 0
     for part in chunks(texts):
         found = grams(part, bits)
+        marked.append(_marked(found, marks[done : done + len(part)] if marks else ()))
+        done += len(part)
         keys.append(_keys(found))
         pairs.append(found.pairs.astype(np.int64))
         first.append(found.first + begin)
@@ -61,7 +69,25 @@ def design(texts: Sequence[bytes], bits: int) -> Design:
         kinds.astype(np.int64),
         np.concatenate(pairs),
         np.concatenate(first),
+        np.concatenate(marked),
     )
+
+
+def _marked(found: Grams, marks: Sequence[Ranges | None]) -> Signs:
+    signs = np.full(len(found.starts), -1, dtype=np.int8)
+    bounds = [*found.first.tolist(), len(found.starts)]
+    for ranges, begin, end in zip(marks, bounds[:-1], bounds[1:], strict=False):
+        if ranges is None:
+            continue
+        signs[begin:end] = 0
+        places = found.starts[begin + 1 : end] - found.starts[begin] - 1
+        for low, high in ranges:
+            inside = slice(
+                max(int(np.searchsorted(places, low, side="right")) - 1, 0),
+                int(np.searchsorted(places, high, side="left")),
+            )
+            signs[begin + 1 : end][inside] = 1
+    return signs
 
 
 def _keys(found: Grams) -> Keys:

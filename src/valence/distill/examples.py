@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from valence.annotate.read import Annotated, document_in
 from valence.distill.teacher import Teacher
 from valence.errors import CorpusError
 from valence.store import read_parquet
@@ -17,6 +19,8 @@ from valence.store import read_parquet
 Split = Literal["train", "calibration", "held_out"]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+
+Ranges = tuple[tuple[int, int], ...]
 
 CALIBRATION_SHARE = 0.1
 """Of the documents that are not held out."""
@@ -28,12 +32,14 @@ class Examples:
 
     `texts` [N] are UTF-8; `rewards` [N] the teacher's; `documents` [N] a number for each
     document; `weights` [N] say how many segments each stands for (1 without sampling).
+    `marks` [N] are the ranges of bytes that the teacher pointed at; None where it never does.
     """
 
     texts: list[bytes]
     rewards: Floats
     documents: Integers
     weights: Floats
+    marks: list[Ranges | None]
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -44,7 +50,6 @@ class Found:
     """The teacher's rewards of one split in corpus order, failures left out and counted."""
 
     rewards: Floats
-    documents: Integers
     failures: int
 
 
@@ -63,17 +68,14 @@ def survey(teacher: Teacher, seed: int) -> dict[Split, Found]:
     Raises `CorpusError` where a split has no scored segment.
     """
     rewards: dict[Split, list[Floats]] = {"train": [], "calibration": [], "held_out": []}
-    documents: dict[Split, list[Integers]] = {"train": [], "calibration": [], "held_out": []}
     failures: dict[Split, int] = dict.fromkeys(rewards, 0)
-    for number, split, values in _rewards(teacher, seed):
+    for split, values in _rewards(teacher, seed):
         scored = values[~np.isnan(values)]
         rewards[split].append(scored)
-        documents[split].append(np.full(len(scored), number, dtype=np.int64))
         failures[split] += len(values) - len(scored)
     found = {
         split: Found(
             rewards=np.concatenate([*rewards[split], np.zeros(0)]),
-            documents=np.concatenate([*documents[split], np.zeros(0, dtype=np.int64)]),
             failures=failures[split],
         )
         for split in rewards
@@ -89,9 +91,8 @@ def survey(teacher: Teacher, seed: int) -> dict[Split, Found]:
     return found
 
 
-def _rewards(teacher: Teacher, seed: int) -> Iterator[tuple[int, Split, Floats]]:
-    """Number, split and rewards of every document that has any, in corpus order."""
-    number = 0
+def _rewards(teacher: Teacher, seed: int) -> Iterator[tuple[Split, Floats]]:
+    """Split and rewards of every document that has any, in corpus order."""
     for annotation in teacher.annotations:
         for shard in annotation.shards:
             about = read_parquet(
@@ -101,10 +102,9 @@ def _rewards(teacher: Teacher, seed: int) -> Iterator[tuple[int, Split, Floats]]
                 annotation.path / "rewards" / teacher.name / f"{shard}.parquet", ["rewards"]
             )
             for row, values in zip(about.to_pylist(), scored["rewards"], strict=True):
-                number += 1
                 if row["failure"] is None:
                     found = values.values.to_numpy(zero_copy_only=False).astype(np.float64)
-                    yield number, split_of(row["id"], row["held_out"], seed), found
+                    yield split_of(row["id"], row["held_out"], seed), found
 
 
 def choose(
@@ -140,31 +140,79 @@ def gather(
     chosen: dict[Split, tuple[Integers, Floats]],
 ) -> dict[Split, Examples]:
     """The chosen segments of every split, with their texts; a second pass over the text."""
-    texts: dict[Split, list[bytes]] = {split: [] for split in chosen}
-    kept: dict[Split, list[tuple[float, int]]] = {split: [] for split in chosen}
+    kept: dict[Split, list[_Segment]] = {split: [] for split in chosen}
     seen: dict[Split, int] = dict.fromkeys(chosen, 0)
     wanted = {split: set(indices.tolist()) for split, (indices, _) in chosen.items()}
-    number = 0
-    for annotation in teacher.annotations:
-        for document in annotation.read(teacher.name):
-            number += 1
-            split = split_of(document.document.id, document.held_out, seed)
-            start, at = 0, seen[split]
-            for end, reward in zip(document.ends.tolist(), document.rewards.tolist(), strict=True):
-                if reward == reward:  # not NaN
-                    if at in wanted[split]:
-                        piece = document.document.text[start:end]
-                        texts[split].append(piece.encode("utf-8", "surrogatepass"))
-                        kept[split].append((reward, number))
-                    at += 1
-                start = end
-            seen[split] = at
+    for number, (document, marks) in enumerate(_documents(teacher)):
+        split = split_of(document.document.id, document.held_out, seed)
+        for segment in _segments(number, document, marks):
+            if seen[split] in wanted[split]:
+                kept[split].append(segment)
+            seen[split] += 1
     return {
         split: Examples(
-            texts=texts[split],
-            rewards=np.array([reward for reward, _ in kept[split]]),
-            documents=np.array([document for _, document in kept[split]], dtype=np.int64),
+            texts=[segment.text for segment in kept[split]],
+            rewards=np.array([segment.reward for segment in kept[split]]),
+            documents=np.array([segment.document for segment in kept[split]], dtype=np.int64),
             weights=weights,
+            marks=[segment.marks for segment in kept[split]],
         )
         for split, (_, weights) in chosen.items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    document: int
+    text: bytes
+    reward: float
+    marks: Ranges | None
+
+
+def _documents(teacher: Teacher) -> Iterator[tuple[Annotated, Integers | None]]:
+    """Every document with text, and the ranges of characters [M, 2] that are marked in it."""
+    for annotation in teacher.annotations:
+        for texts, scores in annotation.tables(teacher.name):
+            has_marks = "marks" in scores.column_names
+            for row, scored in zip(texts.to_pylist(), scores.to_pylist(), strict=True):
+                if row["failure"] is not None:
+                    continue
+                document = Annotated(
+                    document=document_in(row),
+                    ends=np.asarray(row["ends"], dtype=np.int64),
+                    rewards=np.array(scored["rewards"], dtype=np.float32),  # None becomes NaN.
+                    held_out=row["held_out"],
+                )
+                ranges = [(m["start"], m["end"]) for m in scored["marks"]] if has_marks else None
+                yield (
+                    document,
+                    None if ranges is None else np.array(ranges, dtype=np.int64).reshape(-1, 2),
+                )
+
+
+def _segments(number: int, document: Annotated, marks: Integers | None) -> Iterator[_Segment]:
+    """The document's segments that have a reward, in order."""
+    text, start = document.document.text, 0
+    for end, reward in zip(document.ends.tolist(), document.rewards.tolist(), strict=True):
+        if not math.isnan(reward):
+            piece = text[start:end]
+            yield _Segment(
+                number,
+                piece.encode("utf-8", "surrogatepass"),
+                reward,
+                None if marks is None else _inside(piece, marks, start),
+            )
+        start = end
+
+
+def _inside(piece: str, marks: Integers, start: int) -> Ranges:
+    """The marks in a piece of the text that starts there, as ranges of the piece's bytes."""
+    touching = marks[(marks[:, 0] < start + len(piece)) & (marks[:, 1] > start)] - start
+    return tuple(
+        (_bytes_before(piece, low), _bytes_before(piece, high))
+        for low, high in touching.clip(0, len(piece)).tolist()
+    )
+
+
+def _bytes_before(piece: str, at: int) -> int:
+    return len(piece[:at].encode("utf-8", "surrogatepass"))

@@ -29,6 +29,7 @@ def fit_hashed(
 ) -> dict[str, Any]:
     """Write a student into the directory `out`; returns what was tried, for the report."""
     train, calibration = parts["train"], parts["calibration"]
+    tried: tuple[tuple[float, ...], ...]
     if kind == "mlp":
         tensors, tried = fit_mlp(train, calibration, bound, bits, seed)
     else:

@@ -16,11 +16,11 @@ from transformers import (
     StoppingCriteria,
 )
 
-from valence.control import ControlScheme
+from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
 from valence.guide.band import BandProcessor, NucleusProcessor, line_end_tokens
 from valence.guide.cache import growing_cache
-from valence.model import Checkpoint, load_checkpoint, read_known_scheme, text_ids
+from valence.model import Checkpoint, load_checkpoint, text_ids
 from valence.precision import Precision, autocast
 
 UNGUIDED = ("none", "banned")

@@ -119,13 +119,14 @@ def _quantile_table(summary: Summary) -> Table:
         for part in summary.parts
     ]
     rows.append(("characters", summary.lengths, summary.mean_length, ""))
-    table = _table("", *(percent(q.share) for q in summary.lengths), "mean")
+    # One line a quantile: a terminal has more lines than columns.
+    table = _table("as many lie at or below", *(name for name, *_ in rows))
+    for at, length in enumerate(summary.lengths):
+        cells = [format_value(q[at].value) if q else "—" for _, q, _, _ in rows]
+        table.add_row(percent(length.share), *cells)
+    table.add_row("mean", *(format_value(mean) for _, _, mean, _ in rows))
     if summary.parts:
-        table.add_column("with total", justify="right")
-    for name, quantiles, mean, correlation in rows:
-        cells = [format_value(q.value) for q in quantiles] or ["—"] * len(summary.lengths)
-        extra = [correlation] if summary.parts else []
-        table.add_row(_said(name), *cells, format_value(mean), *extra)
+        table.add_row("correlation with the total", *(told or "—" for *_, told in rows))
     return table
 
 

@@ -115,12 +115,12 @@ def _part_buckets(
     inside: Bytes, in_word: npt.NDArray[np.bool_], bits: int
 ) -> tuple[Words, Words, Words]:
     """Three to five bytes from each place on, where all but the outer ones are in a word."""
-    size = len(inside) - 4
+    size = len(inside) - 5  # As many places for the last text as it would have before another.
     one = inside.astype(np.uint32)
     two = one[:-1] | (one[1:] << np.uint32(8))
     three = two[:size] | (one[2 : size + 2] << np.uint32(16))
     four = two[:size] | (two[2 : size + 2] << np.uint32(16))
-    five = four * np.uint32(_MIX[1]) ^ one[4:] * np.uint32(_MIX[3])
+    five = four * np.uint32(_MIX[1]) ^ one[4 : size + 4] * np.uint32(_MIX[3])
     allowed = in_word[1 : size + 1].astype(np.uint32)
     parts = []
     for at, gram in enumerate((three, four, five)):

@@ -23,6 +23,7 @@ Entries = list[str] | dict[str, float]
 """Words or patterns, or each with its weight."""
 
 _Found = tuple[int, int, str]
+_ASCII_WORD = re.compile(r"\w+")
 
 
 class Regex:
@@ -83,6 +84,7 @@ class Lexicon:
         ignore_case: bool = True,
         whole_words: bool = True,
     ) -> None:
+        self._ignore_case = ignore_case
         self._fold = _folding(ignore_case)
         given = _entries(words, file, "lexicon", "words")
         self._weights = {self._fold(entry): weight for entry, weight in given.items()}
@@ -110,6 +112,8 @@ class Lexicon:
 
     def _words_in(self, text: str) -> Iterator[_Found]:
         word, fold = _word(), self._fold
+        if text.isascii():  # Folded, it has the same length, and words need no marks.
+            text, word, fold = text.lower() if self._ignore_case else text, _ASCII_WORD, str
         if self._single.isdisjoint(map(fold, set(word.findall(text)))):
             return
         for match in word.finditer(text):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -17,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveInt
 
-from valence.control import ControlScheme
+from valence.control import ControlScheme, read_scheme
 from valence.data import Document, Failure, Result, Score, ScorerId, Segment
 from valence.errors import ScorerError
 from valence.score.classifier import window_tokens
 from valence.score.network import Network
 from valence.score.pretrained import Dtype
 from valence.score.protocol import Item
-from valence.store import digest, read_json
+from valence.store import digest
 
 Owners = npt.NDArray[np.int64]
 Nats = npt.NDArray[np.float64]
@@ -108,16 +109,13 @@ class LogProb:
         size = window_tokens(self._network.limit, max_tokens, LONGEST)
         self._room = size - max(len(voice.prefix) for voice in self._voices)
         if self._room < 8:
-            raise ScorerError(
-                f"{size} tokens of context leave no room after the prompt",
-                where="logprob",
-                fix="Give a shorter prompt or a larger `max_tokens`.",
-            )
+            what = f"{size} tokens of context leave no room after the prompt"
+            fix = "Give a shorter prompt or a larger `max_tokens`."
+            raise ScorerError(what, where="logprob", fix=fix)
         options = {
             "files": self._network.digest,
             "precision": self._network.precision,
-            "modes": [good, bad],
-            "prompts": [good_prompt, bad_prompt],
+            "voices": [good, bad, good_prompt, bad_prompt],
             "per": per,
             "window": size,
         }
@@ -131,7 +129,7 @@ class LogProb:
         return Voice(prefix=tuple(ids or [self._begin()]))
 
     def _of_mode(self, mode: str) -> Voice:
-        scheme = read_scheme(self._network.directory)
+        scheme = _scheme(self._network.directory)
         control_ids = scheme.token_ids(self._network.tokenizer)
         self._banned = control_ids
         if mode == PLAIN:
@@ -170,7 +168,7 @@ class LogProb:
         ]
         good, bad = self._read([ids for ids, _ in texts], owners)
         return [
-            self._results(plus - minus, owner, len(segments))
+            [self._result(gains) for gains in _by_owner(plus - minus, owner, len(segments))]
             for plus, minus, owner, (_, segments) in zip(good, bad, owners, items, strict=True)
         ]
 
@@ -193,41 +191,25 @@ class LogProb:
             found[which][index][stretch.start : stretch.end] = log[np.asarray(at) - 1]
         return found
 
-    def _results(self, gains: Nats, owner: Owners, count: int) -> list[Result]:
-        results: list[Result] = []
-        for index in range(count):
-            own = gains[owner == index]
-            if not len(own):
-                results.append(_failure("no-tokens", "no token begins in it"))
-                continue
-            total = math.fsum(own.tolist())
-            value = total / len(own) if self._per == "token" else total
-            finite = math.isfinite(value)
-            results.append(
-                Score(value=value) if finite else _failure("not-finite", f"the model gave {value}")
-            )
-        return results
+    def _result(self, gains: Nats) -> Result:
+        if not len(gains):
+            return Failure(stage="score", kind="no-tokens", message="no token begins in it")
+        value = math.fsum(gains.tolist()) / (len(gains) if self._per == "token" else 1)
+        if not math.isfinite(value):
+            return Failure(stage="score", kind="not-finite", message=f"the model gave {value}")
+        return Score(value=value)
 
 
-def read_scheme(directory: Path) -> ControlScheme:
+def _scheme(directory: Path) -> ControlScheme:
     """The control scheme that a checkpoint was trained with; raises `ScorerError` if none."""
-    beside = directory / "valence.json"
-    about = read_json(beside) if beside.is_file() else {}
-    data = about.get("scheme") if isinstance(about, dict) else None
-    if data is None:
+    scheme = read_scheme(directory)
+    if scheme is None:
         raise ScorerError(
             "was not trained with control tokens",
             where=str(directory),
             fix="Name a conditional checkpoint of Valence, or give `good_prompt` and `bad_prompt`.",
         )
-    try:
-        return ControlScheme.from_json(data)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ScorerError(
-            f"`scheme` is not a control scheme ({error!r})",
-            where=str(beside),
-            fix="Copy the checkpoint anew.",
-        ) from None
+    return scheme
 
 
 def owners_of(text: str, offsets: Owners, segments: Sequence[Segment]) -> Owners:
@@ -248,6 +230,13 @@ def owners_of(text: str, offsets: Owners, segments: Sequence[Segment]) -> Owners
 def _first_visible(text: str, start: int, end: int) -> int:
     blank = end - start - len(text[start:end].lstrip())
     return start + blank if blank < end - start else start
+
+
+def _by_owner(gains: Nats, owner: Owners, count: int) -> list[Nats]:
+    """What the tokens of each segment gained, in their order."""
+    order = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[order], np.arange(count + 1))
+    return [gains[order[start:end]] for start, end in pairwise(bounds.tolist())]
 
 
 def begins(owner: Owners) -> Owners:
@@ -298,10 +287,5 @@ def _by_mode(*given: str | None) -> bool:
     raise ScorerError(
         "needs two different modes, or two different prompts",
         where="logprob",
-        fix="Give `good` and `bad` (modes of a Valence checkpoint), or `good_prompt` and"
-        " `bad_prompt`.",
+        fix="Give `good` and `bad` (modes of a checkpoint), or `good_prompt` and `bad_prompt`.",
     )
-
-
-def _failure(kind: str, message: str) -> Failure:
-    return Failure(stage="score", kind=kind, message=message)

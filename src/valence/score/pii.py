@@ -70,8 +70,8 @@ class Pii:
     `entities` are Presidio's names (default: `ENTITIES`, for another `language` than "en" its
     identifiers in the place of the American and British ones). An entity counts once its
     score is `min_score`: how sure its pattern is, 1 if a checksum agrees, more if one of the
-    recogniser's context words begins one of the five words before it. (Presidio compares the
-    lemmas of a spaCy model there, which the patterns do not need otherwise.) Where two
+    recogniser's context words begins one of the five words before it. (Presidio looks for them
+    in the lemmas of a spaCy model, which the patterns do not need otherwise.) Where two
     overlap, the surer and then the longer counts. It counts, whole, where it begins. What
     stands in the address of a page counts for `IN_ADDRESSES` only.
 

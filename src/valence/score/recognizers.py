@@ -137,7 +137,7 @@ def windows(text: str, clue: re.Pattern[str], ranges: Iterable[Range]) -> Iterat
     """Disjoint ranges around the clues, each from white space to white space if it is near."""
     start = end = 0
     for match in (match for begin, stop in ranges for match in clue.finditer(text, begin, stop)):
-        if match.end() <= end:
+        if match.end() + _NEAR <= end:
             continue
         left, right = max(match.start() - _NEAR, 0), match.end() + _NEAR
         far = max(left - _FAR, 0)

@@ -158,7 +158,7 @@ def _checked(factory: Callable[..., Any], options: dict[str, Any], name: str) ->
 def _typed(factory: Callable[..., Any], key: str, value: object, name: str) -> Any:
     """The value of one option in the type that the factory's parameter has."""
     function = factory.__init__ if inspect.isclass(factory) else factory
-    hint = get_type_hints(function).get(key, Any)
+    hint = get_type_hints(function, include_extras=True).get(key, Any)
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
