@@ -29,7 +29,7 @@ def recipe_for(path: Path, **changes: Any) -> CorpusRecipe:
 
 def read(path: Path, **changes: Any) -> list[Item]:
     recipe = recipe_for(path, **changes)
-    return [i for piece in plan_pieces(recipe) for i in read_piece(piece, recipe, 0)]
+    return [i for piece in plan_pieces(recipe) for i in read_piece(piece, recipe)]
 
 
 def outcomes(items: list[Item]) -> list[str]:

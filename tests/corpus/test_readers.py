@@ -101,7 +101,7 @@ def test_a_file_that_goes_away_after_the_plan_is_unread(tmp_path: Path) -> None:
     pieces = plan_pieces(recipe)
     for name in names:
         (tmp_path / "t" / name).unlink()
-    found = [item for piece in pieces for item in read_piece(piece, recipe, 0)]
+    found = [item for piece in pieces for item in read_piece(piece, recipe)]
     assert kinds(found) == ["unreadable"] * len(names)
     assert all("No such file" in item.failure.message for item in found if isinstance(item, Unread))
 
@@ -122,11 +122,11 @@ def test_the_standard_library_is_checked_and_cut_too() -> None:
     recipe = CorpusRecipe(max_document_chars=100_000)
     pieces = plan_pieces(recipe, piece_bytes=2**21)
     assert len(pieces) > 3
-    found = [item for piece in pieces for item in read_piece(piece, recipe, 0)]
+    found = [item for piece in pieces for item in read_piece(piece, recipe)]
     assert found == list(read_corpus(recipe, 0))
     assert {"empty", "too-long"} <= set(kinds(found))
-    assert list(read_piece(pieces[1], recipe, 0, skip=5)) == list(
-        itertools.islice(read_piece(pieces[1], recipe, 0), 5, None)
+    assert list(read_piece(pieces[1], recipe, skip=5)) == list(
+        itertools.islice(read_piece(pieces[1], recipe), 5, None)
     )
 
 

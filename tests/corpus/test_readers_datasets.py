@@ -74,11 +74,11 @@ def test_ids_columns_and_skipping(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(hub, "_BATCH_ROWS", 2)
     recipe = recipe_for(folder, id_column="id", keep=("inner",))
     for piece in plan_pieces(recipe):
-        found = list(read_piece(piece, recipe, 0))
+        found = list(read_piece(piece, recipe))
         assert len(found) == 5
         assert all(item.columns.keys() == {"inner"} for item in found if isinstance(item, Document))
         for skip in range(7):
-            assert list(read_piece(piece, recipe, 0, skip=skip)) == found[skip:]
+            assert list(read_piece(piece, recipe, skip=skip)) == found[skip:]
     assert [item.id for item in found[:4]] == ["10", "11", "12", "13"]
 
 
@@ -111,9 +111,9 @@ def test_damage_ends_a_shard_with_one_reason(folder: Path, monkeypatch: pytest.M
     def kinds(items: list[Item]) -> list[str]:
         return [i.failure.kind if isinstance(i, Unread) else "text" for i in items]
 
-    assert kinds(list(read_piece(first, recipe, 0))) == ["text", "text", "damaged"]
-    assert kinds(list(read_piece(first, recipe, 0, skip=1))) == ["text", "damaged"]
-    assert kinds(list(read_piece(first, recipe, 0, skip=3))) == []
+    assert kinds(list(read_piece(first, recipe))) == ["text", "text", "damaged"]
+    assert kinds(list(read_piece(first, recipe, skip=1))) == ["text", "damaged"]
+    assert kinds(list(read_piece(first, recipe, skip=3))) == []
 
 
 def test_mistakes_are_named(folder: Path, tmp_path: Path) -> None:

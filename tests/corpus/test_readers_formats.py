@@ -186,7 +186,7 @@ def test_a_table_without_a_named_column_says_which_there_are(tmp_path: Path, cha
         assert str(path) in str(caught.value)
         whole = plan_pieces(recipe_for(path))[0]
         with pytest.raises(RecipeError, match="no column `body`"):
-            list(read_piece(whole, recipe_for(path, **{change: value}), 0))
+            list(read_piece(whole, recipe_for(path, **{change: value})))
 
 
 def test_a_needed_column_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ LINES = st.lists(
 
 def read_all(recipe: CorpusRecipe, piece_bytes: int) -> tuple[list[Piece], list[Item]]:
     pieces = plan_pieces(recipe, piece_bytes=piece_bytes)
-    return pieces, [item for piece in pieces for item in read_piece(piece, recipe, 0)]
+    return pieces, [item for piece in pieces for item in read_piece(piece, recipe)]
 
 
 @given(
@@ -84,15 +84,15 @@ def test_pieces_put_together_are_the_corpus(mixed: CorpusRecipe, piece_bytes: in
 @pytest.mark.parametrize("piece_bytes", [50, 2**30])
 def test_skipping_drops_the_first_items_and_no_more(mixed: CorpusRecipe, piece_bytes: int) -> None:
     for piece in plan_pieces(mixed, piece_bytes=piece_bytes):
-        found = list(read_piece(piece, mixed, 0))
+        found = list(read_piece(piece, mixed))
         for skip in itertools.chain(range(len(found) + 2), [10_000]):
-            assert list(read_piece(piece, mixed, 0, skip=skip)) == found[skip:]
+            assert list(read_piece(piece, mixed, skip=skip)) == found[skip:]
 
 
 def test_a_reader_that_is_left_early_closes_its_file(mixed: CorpusRecipe) -> None:
     # Warnings are errors here, that of a file left open too.
     for piece in plan_pieces(mixed):
-        items = read_piece(piece, mixed, 0)
+        items = read_piece(piece, mixed)
         next(items)
         items.close()  # type: ignore[attr-defined]
 

@@ -168,12 +168,12 @@ def test_each_row_that_damage_takes_from_parquet_is_unread(
     found = [
         item
         for piece in plan_pieces(recipe, piece_bytes=piece_bytes)
-        for item in read_piece(piece, recipe, 0)
+        for item in read_piece(piece, recipe)
     ]
     assert outcomes(found) == texts[:100] + ["damaged"] * 100 + texts[200:]
     assert [item.id for item in found] == [f"{path}:{n}" for n in range(1, 301)]
     (whole,) = plan_pieces(recipe)
-    assert list(read_piece(whole, recipe, 0, skip=150)) == found[150:]
+    assert list(read_piece(whole, recipe, skip=150)) == found[150:]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ def test_chunking_changes_nothing(student: Student, monkeypatch: pytest.MonkeyPa
     whole = student.raw(encoded(texts))
     for size in (1, 64, 1000):
         monkeypatch.setattr(features, "CHUNK", size)
+        features._usual.cache_clear()
         assert student.raw(encoded(texts)).tolist() == whole.tolist()
+    features._usual.cache_clear()
 
 
 def test_chunks_lose_nothing() -> None:

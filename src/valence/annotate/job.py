@@ -20,7 +20,7 @@ from valence.annotate.judge import one_thread, rows_of
 from valence.annotate.ledger import RewardLedger, TextLedger, count_failure, plain
 from valence.annotate.read import document_in
 from valence.annotate.shards import Row, document_row, documents_table, rewards_table
-from valence.corpus.readers import Piece, is_held_out, rank, read_piece
+from valence.corpus.readers import Piece, is_held_out, rank, read_piece, unformatted
 from valence.corpus.segment import Segmenter, build_segmenter
 from valence.data import Document, Failure, Unread
 from valence.recipe import CorpusRecipe
@@ -109,7 +109,7 @@ def read_job(job: PieceJob) -> TextLedger:
         known = read_json(beside)
         position = known["position"]
         _add(whole, TextLedger(**known["ledger"]))
-    items = read_piece(job.piece, job.corpus, job.seed, skip=position)
+    items = read_piece(job.piece, job.corpus, skip=position)
     segmenter = build_segmenter(job.corpus.segmenter)
     ended = False
     with telling(job.ledger) as tell:
@@ -153,11 +153,11 @@ class _Shard:
     def take(self, item: Document | Unread) -> None:
         """Add one document, or one that could not be read, to the shard."""
         job, ledger = self.job, self.ledger
-        highest = job.highest_rank
-        if highest is not None and isinstance(item, Document) and rank(item.id, job.seed) > highest:
-            return
         ends: Sequence[int] = ()
         if isinstance(item, Document):
+            if job.highest_rank is not None and rank(item.id, job.seed) > job.highest_rank:
+                return
+            item = unformatted(item, job.corpus, job.seed)
             try:
                 ends = self.segmenter(item.text)
             except Exception as error:  # A library's trouble with one text ends no run.

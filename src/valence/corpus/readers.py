@@ -43,6 +43,7 @@ __all__ = [
     "rank",
     "read_corpus",
     "read_piece",
+    "unformatted",
 ]
 
 
@@ -90,30 +91,30 @@ def plan_pieces(recipe: CorpusRecipe, *, piece_bytes: int = PIECE_BYTES) -> list
     return list(joined(_pieces(recipe, piece_bytes), piece_bytes))
 
 
-def read_piece(piece: Piece, recipe: CorpusRecipe, seed: int, *, skip: int = 0) -> Iterator[Item]:
-    """The documents of a piece in input order, style noise added if the recipe asks for that.
+def read_piece(piece: Piece, recipe: CorpusRecipe, *, skip: int = 0) -> Iterator[Item]:
+    """The documents of a piece in input order, as they are: see `unformatted`.
 
     The first `skip` items are passed over as cheaply as the format allows; item i is the same
     whatever `skip` is. Raises `RecipeError` like `plan_pieces`.
     """
-    for item in FORMATS[piece.format].read(piece, recipe, skip):
-        yield _unformatted(item, recipe, seed) if isinstance(item, Document) else item
+    yield from FORMATS[piece.format].read(piece, recipe, skip)
 
 
 def read_corpus(recipe: CorpusRecipe, seed: int) -> Iterator[Item]:
-    """All pieces one after the other.
+    """All pieces one after the other, style noise added if the recipe asks for that.
 
     Raises what `plan_pieces` raises, and `CorpusError` at the end if nothing had text.
     """
     found = False
     dropped: Counter[str] = Counter()
     for piece in plan_pieces(recipe):
-        for item in read_piece(piece, recipe, seed):
+        for item in read_piece(piece, recipe):
             if isinstance(item, Document):
                 found = True
+                yield unformatted(item, recipe, seed)
             else:
                 dropped[item.failure.kind] += 1
-            yield item
+                yield item
     if not found:
         kinds = ", ".join(f"{kind}: {count}" for kind, count in dropped.items())
         raise CorpusError(
@@ -171,7 +172,7 @@ def highest_rank(recipe: CorpusRecipe, seed: int) -> float | None:
             # Before the text is made, which is the costly part.
             if chars >= recipe.max_chars and own >= -taken[0][0]:
                 continue
-            length = len(_unformatted(item, recipe, seed).text)
+            length = len(unformatted(item, recipe, seed).text)
             heapq.heappush(taken, (-own, length))
             chars += length
             while chars - taken[0][1] >= recipe.max_chars:
@@ -179,7 +180,8 @@ def highest_rank(recipe: CorpusRecipe, seed: int) -> float | None:
     return -taken[0][0] if chars >= recipe.max_chars else None
 
 
-def _unformatted(document: Document, recipe: CorpusRecipe, seed: int) -> Document:
+def unformatted(document: Document, recipe: CorpusRecipe, seed: int) -> Document:
+    """A document with style noise, if the recipe asks for that. Costs far more than reading."""
     if recipe.unformat is None:
         return document
     share = file_share(document.id, shares=recipe.unformat.shares, seed=seed)

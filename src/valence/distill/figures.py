@@ -49,8 +49,6 @@ def bands_figure(found: Bands, *, bound: float, prefix: str, alt: str, narrow: b
             axes.stairs(shares, edges, fill=True, color=colour, alpha=0.25, linewidth=0)
             axes.stairs(shares, edges, color=colour, linewidth=1.1, label=label)
         axes.axvline(bound, color=FAINT, linewidth=1.0, linestyle=(0, (2, 2)))
-        axes.set_yscale("symlog", linthresh=0.01, linscale=0.5)
-        axes.set_ylim(bottom=0)
         plain_ticks(axes, "x")
         plain_ticks(axes, "y")
         axes.set_xlabel("reward that the student predicts (higher is preferred)")

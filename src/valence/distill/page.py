@@ -70,6 +70,10 @@ def _with_interval(row: Measurement) -> str:
     return f"{said(row.value)} [{said(row.low)}, {said(row.high)}]"
 
 
+def _label(metric: str) -> str:
+    return metric.replace("_", " ").replace("auroc", "AUROC").replace("f1", "F1")
+
+
 def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
@@ -88,7 +92,7 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 def _measures(measurements: Sequence[Measurement]) -> str:
     rows = [
         (
-            row.metric.replace("_", " "),
+            _label(row.metric),
             said(row.value),
             "—" if row.low is None or row.high is None else f"{said(row.low)} – {said(row.high)}",
         )
@@ -99,8 +103,7 @@ def _measures(measurements: Sequence[Measurement]) -> str:
         f"Student against teacher on {count:,} held-out segments; 95% intervals over documents"
     )
     notes = "".join(
-        f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(what)}</dd>"
-        for name, what in METRICS.items()
+        f"<dt>{escape(_label(name))}</dt><dd>{escape(what)}</dd>" for name, what in METRICS.items()
     )
     legend = f'<h3>What the rows mean</h3><dl class="legend">{notes}</dl>\n'
     return _table(caption, ("metric", "value", "95% interval"), rows) + legend
@@ -140,7 +143,7 @@ def _bands(found: Fidelity) -> str:
         alt="Histogram of the student's rewards, for each of the teacher's two bands:"
         f" {sum(found.bands.below):,} segments below the bound, {sum(found.bands.others):,} others",
         caption="The student's rewards of held-out segments, by the teacher's band; each outline"
-        " holds its own band's segments. Shares above 0.01 are on a logarithmic axis. The dotted"
+        " holds its own band's segments. The dotted"
         " line is the bound.",
     )
 

@@ -13,6 +13,7 @@ Training and scoring both call `grams`; there is no second way to make features.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -137,17 +138,20 @@ def _bucket(names: Words, kind: int, bits: int) -> Words:
     return mixed >> np.uint32(32 - bits)
 
 
-_known: dict[str, tuple[Words, Words]] = {}
-
-
 def _powers(size: int) -> tuple[Words, Words]:
-    """_PRIME**k and its inverse modulo 2**32, for k from 0 on."""
-    known = _known.get("powers")
-    if known is None or len(known[0]) < size:
-        both = []
-        for base in (_PRIME, pow(_PRIME, -1, 1 << 32)):
-            factors = np.full(max(size, 2 * CHUNK), base, dtype=np.uint32)
-            factors[0] = 1
-            both.append(np.multiply.accumulate(factors, dtype=np.uint32))
-        known = _known["powers"] = both[0], both[1]
-    return known[0][:size], known[1]
+    """_PRIME**k and its inverse modulo 2**32, for k below `size`; kept for usual chunks."""
+    if size > 2 * CHUNK:
+        return _power(_PRIME, size), _power(pow(_PRIME, -1, 1 << 32), size)
+    powers, inverse = _usual()
+    return powers[:size], inverse
+
+
+@functools.cache
+def _usual() -> tuple[Words, Words]:
+    return _power(_PRIME, 2 * CHUNK), _power(pow(_PRIME, -1, 1 << 32), 2 * CHUNK)
+
+
+def _power(base: int, size: int) -> Words:
+    factors = np.full(size, base, dtype=np.uint32)
+    factors[0] = 1
+    return np.multiply.accumulate(factors, dtype=np.uint32)
