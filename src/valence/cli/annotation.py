@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -21,6 +21,7 @@ from valence.errors import MissingFileError, RecipeError
 
 if TYPE_CHECKING:
     from valence.annotate import Annotation
+    from valence.distill.run import Kind
 
 SourcesArgument = Annotated[
     list[str],
@@ -276,10 +277,10 @@ def show_command(
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
 ) -> None:
     """Look at rewards: how they lie, what they are of, where two scorers disagree."""
-    from valence.annotate.show import show
     from valence.report.annotation import print_annotation
     from valence.report.annotation_page import write_annotation_page
     from valence.report.bound import parse_bound
+    from valence.show import show
 
     found = show(
         annotation,
@@ -292,3 +293,62 @@ def show_command(
     print_annotation(found, out)
     if html is not None:
         out.print(str(write_annotation_page(html, found)), soft_wrap=True, markup=False)
+
+
+@app.command("distill")
+@in_plain_words
+def distill_command(
+    annotations: Annotated[
+        list[Path], typer.Argument(help="Annotations, or runs that have one, with the rewards.")
+    ],
+    scorer: Annotated[str, typer.Option("--scorer", "-s", help="The teacher's rewards, by name.")],
+    out_dir: Annotated[Path, typer.Option("--out", "-o", help="Directory of the student.")],
+    bound: Annotated[
+        str,
+        typer.Option(
+            help="The band that the student must find: below a reward (--bound=-0.5), worst-3%."
+        ),
+    ],
+    kind: Annotated[str, typer.Option(help="linear, mlp or transformer.")] = "linear",
+    base: Annotated[
+        str | None, typer.Option(help="A model directory that a transformer starts from.")
+    ] = None,
+    max_segments: Annotated[
+        int, typer.Option(min=2, help="Segments to learn from at the most.")
+    ] = 200_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train a small, fast student on a scorer's rewards, and say how faithful it is."""
+    from valence.distill import distill
+    from valence.report.bound import parse_bound
+
+    with bars() as display:
+        found = distill(
+            annotations,
+            scorer,
+            out_dir,
+            bound=parse_bound(bound),
+            kind=cast("Kind", kind),
+            base=base,
+            max_segments=max_segments,
+            seed=seed,
+            overwrite=overwrite,
+            display=display,
+        )
+    table = Table(title=f"{found.kind} student of {found.name}, on held-out documents")
+    for head in ("metric", "value", "95% interval", "n"):
+        table.add_column(head)
+    for row in found.measurements:
+        table.add_row(
+            row.metric.replace("_", " "),
+            "—" if row.value is None else f"{row.value:.3g}",
+            "" if row.low is None or row.high is None else f"{row.low:.3g} to {row.high:.3g}",
+            f"{row.count:,}",
+        )
+    out.print(table, markup=False)
+    speed = found.throughput
+    if speed.student is not None:
+        times = "" if speed.ratio is None else f", {speed.ratio:,.3g} times its teacher"
+        out.print(f"{speed.student:.3g} MB/s per core{times}", highlight=False)
+    out.print(str(out_dir / "fidelity.html"), soft_wrap=True, highlight=False, markup=False)

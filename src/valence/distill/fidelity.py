@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from valence.annotate.ranking import Ranking, draws, spread
 from valence.data import Measurement
 from valence.distill.examples import Split
+from valence.show.ranking import Ranking, draws, spread
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

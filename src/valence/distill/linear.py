@@ -18,10 +18,10 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from valence.annotate.ranking import Ranking
 from valence.distill.design import Design, design
 from valence.distill.examples import Examples
 from valence.score.student import TOKEN_OFFSET
+from valence.show.ranking import Ranking
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from valence.annotate.ranking import Ranking
 from valence.distill.examples import Examples
 from valence.distill.linear import Targets, targets
 from valence.score.features import grams
 from valence.score.student import mlp, raw_of
+from valence.show.ranking import Ranking
 
 WIDTH, UNITS = 16, 32
 BATCH, EPOCHS, PATIENCE, RATE = 128, 20, 3, 3e-3

@@ -21,9 +21,12 @@ from valence.errors import ModelError
 Floats = npt.NDArray[np.float64]
 Predict = Callable[[list[bytes]], Floats]
 
-VOCABULARY, LAYERS, HIDDEN = 8192, 4, 192
+VOCABULARY, LAYERS, HIDDEN = 8192, 2, 128
 LENGTH = 128
 """Tokens of a segment that are seen in training; scoring reads longer ones in windows."""
+
+POOL = 32
+"""Batches among which texts are sorted by length."""
 
 EPOCHS, BATCH, RATE, WARMUP = 3, 32, 3e-4, 0.1
 BASE_RATE = 5e-5
@@ -112,10 +115,17 @@ def _small(texts: list[str]) -> tuple[Any, Any]:
     return tokenizer, BertForSequenceClassification(config)
 
 
-def _batches(count: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
-    order = rng.permutation(count)
-    for at in range(0, count, BATCH):
-        yield order[at : at + BATCH]
+def _batches(texts: list[str], rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
+    """Every text once, in batches of similar length, so that little of them is padding."""
+    lengths = np.array([len(text) for text in texts])
+    order = rng.permutation(len(texts))
+    batches = []
+    for at in range(0, len(order), POOL * BATCH):
+        pool = order[at : at + POOL * BATCH]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[begin : begin + BATCH] for begin in range(0, len(pool), BATCH)]
+    for number in rng.permutation(len(batches)):
+        yield batches[number]
 
 
 def _train(
@@ -139,7 +149,7 @@ def _train(
     )
     model.train()
     for _ in range(EPOCHS):
-        for chosen in _batches(len(texts), rng):
+        for chosen in _batches(texts, rng):
             given = _encoded(tokenizer, [texts[i] for i in chosen])
             found = model(**given).logits[:, 0].float()
             error = (found - torch.from_numpy(aims[chosen]).float()) ** 2

@@ -12,16 +12,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from valence.annotate.agreement import agree
-from valence.annotate.blocks import blocks
-from valence.annotate.calibration import calibrate
-from valence.annotate.costs import said_bytes
 from valence.annotate.read import Annotation
-from valence.annotate.summary import summarise
-from valence.annotate.tally import Failures
 from valence.errors import MissingFileError
 from valence.report.annotation_content import AnnotationReport, FailureKind, Summary
 from valence.report.bound import Bound
+from valence.show.agreement import agree
+from valence.show.blocks import blocks
+from valence.show.calibration import calibrate
+from valence.show.costs import said_bytes
+from valence.show.summary import summarise
+from valence.show.tally import Failures
 
 LABELS = "label"
 """The scorer whose rewards are labels that people gave."""

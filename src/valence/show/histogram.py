@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from valence.annotate.blocks import Rewards
-from valence.annotate.distribution import Distribution, Floats
 from valence.report.annotation_content import Histogram
+from valence.show.blocks import Rewards
+from valence.show.distribution import Distribution, Floats
 
 BINS = 48
 MASS = 0.05

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from valence.annotate.blocks import Flags, Integers, Rewards, flat, scattered
 from valence.annotate.read import Annotation
 from valence.data import Mark
 from valence.report.annotation_content import Example
+from valence.show.blocks import Flags, Integers, Rewards, flat, scattered
 from valence.store import read_parquet
 
 CONTEXT = 160

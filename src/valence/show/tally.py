@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from valence.annotate.blocks import Block, Flags, Integers, Rewards
 from valence.report.annotation_content import FailureKind, Group
+from valence.show.blocks import Block, Flags, Integers, Rewards
 
 MOST_SOURCES = 50
 """With more sources than these they are not told apart: files, for instance, are too many."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from valence.annotate.blocks import Flags, Integers
-from valence.annotate.bounds import resolve_bound
-from valence.annotate.pairs import Floats, Pairs, read_pairs
-from valence.annotate.ranking import Ranking, bootstrap, draws, spread, sums_by
 from valence.annotate.read import Annotation
 from valence.report.annotation_content import Calibration, Detection, Interval, Reliability
 from valence.report.bound import Bound
+from valence.show.blocks import Flags, Integers
+from valence.show.bounds import resolve_bound
+from valence.show.pairs import Floats, Pairs, read_pairs
+from valence.show.ranking import Ranking, bootstrap, draws, spread, sums_by
 
 RESAMPLES = 200
 BINS = 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from valence.annotate.blocks import Block, Flags, Integers, Rewards, blocks, scattered
 from valence.annotate.read import Annotation
+from valence.show.blocks import Block, Flags, Integers, Rewards, blocks, scattered
 
 Floats = npt.NDArray[np.float64]
 

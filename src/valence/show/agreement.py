@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from valence.annotate.blocks import blocks, scattered
-from valence.annotate.bounds import resolve_bound
-from valence.annotate.choose import SPARE, read_examples, shown
-from valence.annotate.pairs import GROUPS, Floats, Pairs
-from valence.annotate.ranking import Ranking, bootstrap, correlation
 from valence.annotate.read import Annotation
 from valence.report.annotation_content import Agreement, Examples
 from valence.report.bound import Bound
+from valence.show.blocks import blocks, scattered
+from valence.show.bounds import resolve_bound
+from valence.show.choose import SPARE, read_examples, shown
+from valence.show.pairs import GROUPS, Floats, Pairs
+from valence.show.ranking import Ranking, bootstrap, correlation
 
 RESAMPLES = 1000
 

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow.parquet as pq
 
-from valence.annotate.blocks import Block, Rewards, blocks, flat
-from valence.annotate.bounds import lower_share
-from valence.annotate.choose import SPARE, Target, read_examples, shown
-from valence.annotate.costs import ledger_lines
-from valence.annotate.distribution import Distribution
-from valence.annotate.histogram import MASS, Binning
 from valence.annotate.read import Annotation
-from valence.annotate.tally import Correlation, Failures, Groups, part_columns
 from valence.errors import StoreError
 from valence.report.annotation_content import Bands, Examples, PartSummary, Quantile, Summary
 from valence.report.bound import Bound
 from valence.report.table import format_value
+from valence.show.blocks import Block, Rewards, blocks, flat
+from valence.show.bounds import lower_share
+from valence.show.choose import SPARE, Target, read_examples, shown
+from valence.show.costs import ledger_lines
+from valence.show.distribution import Distribution
+from valence.show.histogram import MASS, Binning
+from valence.show.tally import Correlation, Failures, Groups, part_columns
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 EXAMPLES_AT = {

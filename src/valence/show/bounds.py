@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from valence.annotate.blocks import blocks
-from valence.annotate.distribution import Distribution
 from valence.annotate.read import Annotation
 from valence.errors import BoundError
 from valence.report.bound import Bound
+from valence.show.blocks import blocks
+from valence.show.distribution import Distribution
 
 
 def resolve_bound(annotation: Annotation, name: str, bound: Bound) -> float:

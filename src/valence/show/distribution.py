@@ -13,7 +13,7 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from valence.annotate.blocks import Integers, Rewards
+from valence.show.blocks import Integers, Rewards
 
 _CELLS = 1 << 16
 Keys = npt.NDArray[np.uint32]

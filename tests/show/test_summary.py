@@ -15,25 +15,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from valence.annotate.agreement import agree
-from valence.annotate.blocks import blocks
-from valence.annotate.calibration import calibrate
-from valence.annotate.choose import CONTEXT, LONGEST
-from valence.annotate.distribution import Distribution, ordered_keys, value_of
-from valence.annotate.histogram import Binning
-from valence.annotate.pairs import Pairs, read_pairs
-from valence.annotate.ranking import Ranking
 from valence.annotate.read import Annotation
 from valence.annotate.run import annotate
 from valence.annotate.shards import Row, document_row, documents_table, rewards_table
-from valence.annotate.show import show
-from valence.annotate.summary import QUANTILES, summarise
 from valence.control import ControlScheme, resolve_bounds
 from valence.corpus.segment import line_ends
 from valence.data import Document, Failure, Mark, Unread
 from valence.errors import BoundError, MissingFileError, StoreError
 from valence.recipe import CorpusRecipe, ScoreRecipe
 from valence.report.bound import Bound, parse_bound, percent
+from valence.show.agreement import agree
+from valence.show.blocks import blocks
+from valence.show.calibration import calibrate
+from valence.show.choose import CONTEXT, LONGEST
+from valence.show.distribution import Distribution, ordered_keys, value_of
+from valence.show.histogram import Binning
+from valence.show.pairs import Pairs, read_pairs
+from valence.show.ranking import Ranking
+from valence.show.run import show
+from valence.show.summary import QUANTILES, summarise
 from valence.store import write_json, write_parquet
 
 Values = Sequence[float | None]
@@ -441,7 +441,7 @@ def test_many_scorers_and_many_sources(tmp_path: Path) -> None:
     assert [(a.first, a.second) for a in report.agreements] == [("a", other) for other in "bcdef"]
     assert any("each of the others" in note for note in report.notes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("valence.annotate.tally.MOST_SOURCES", 2)
+        patch.setattr("valence.show.tally.MOST_SOURCES", 2)
         crowded = show(annotation.path, ["a"], examples=0)
     assert crowded.summaries[0].sources == ()
     assert any("Too many sources" in note for note in crowded.notes)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valence.annotate.blocks import Flags, Integers
-from valence.annotate.pairs import Floats
 from valence.report.annotation_content import Interval
+from valence.show.blocks import Flags, Integers
+from valence.show.pairs import Floats
 
 FEWEST = 10
 """An interval over fewer groups of documents would promise too much."""
