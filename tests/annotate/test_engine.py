@@ -261,6 +261,20 @@ def test_a_score_too_large_for_its_column_becomes_a_failure(documents: Path) -> 
     assert manifest["failures"] == {"out-of-range": 10}
 
 
+def test_a_blank_line_without_a_number_is_no_failed_document(tmp_path: Path) -> None:
+    def answer(document: Document, segments: Sequence[Segment]) -> list[Result]:
+        empty = Failure(stage="score", kind="no-tokens", message="nothing there")
+        said = [document.text[s.start : s.end].strip() for s in segments]
+        return [Score(value=1.0) if words else empty for words in said]
+
+    place = tmp_path / "documents"
+    place.mkdir()
+    write_documents(corpus(tmp_path / "in", ["a\n\nb\n", "c\n"]), 0, place)
+    _, manifest = score_into(place, "rewards", scorer=Own(answer))
+    assert (manifest["failed_documents"], manifest["failures"]) == (0, {"no-tokens": 1})
+    assert manifest["segments"] - manifest["scored_segments"] == 1
+
+
 def test_a_document_that_takes_too_long_becomes_a_failure(documents: Path) -> None:
     def answer(document: Document, segments: Sequence[Segment]) -> list[Result]:
         while document.id == "d2":

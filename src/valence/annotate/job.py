@@ -238,9 +238,12 @@ def _count(ledger: RewardLedger, document: Document, ends: Sequence[int], row: R
     ledger.bytes += len(document.text.encode())
     ledger.segments += len(row.rewards)
     ledger.scored_segments += len(row.rewards) - len(row.failures)
-    # That there is no number for a blank line is no failure of the document.
-    starts = [0, *ends]
-    said = [at for at, _ in row.failures if document.text[starts[at] : ends[at]].strip()]
-    ledger.failed_documents += bool(said)
+    ledger.failed_documents += _failed(document, ends, row)
     for kind, message in {failure.kind: failure.message for _, failure in row.failures}.items():
         count_failure(ledger, kind, message)
+
+
+def _failed(document: Document, ends: Sequence[int], row: Row) -> bool:
+    """Whether a document lacks a reward; that a blank line has none is no failure of it."""
+    starts = [0, *ends] if row.failures else []
+    return any(document.text[starts[at] : ends[at]].strip() for at, _ in row.failures)

@@ -235,7 +235,8 @@ def _print_annotation(annotation: Annotation, names: list[str]) -> None:
         table.add_row(
             "  cost",
             f"{rewards['calls']:,} calls, {rewards['core_seconds']:,.1f} processor seconds"
-            f" ({speed:,.2f} MB/s per core), about {rewards['flops']:.3g} FLOPs",
+            f" ({speed:,.2f} MB/s per core); {rewards['flops']:.3g} FLOPs"
+            f" ({rewards['flops_are']})",
         )
         if rewards["pretraining"] is not None:
             run = rewards["pretraining"]

@@ -25,7 +25,7 @@ from valence.show.ranking import Ranking
 
 Floats = npt.NDArray[np.float64]
 
-STRENGTHS = (8.0, 4.0, 2.0, 1.0, 0.5)
+STRENGTHS = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.12, 0.06)
 """L2 penalties on the weights of the worst token, in segments, strongest first."""
 
 WHOLE = 10.0
