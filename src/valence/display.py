@@ -15,6 +15,10 @@ Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
 
+def unseen(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
+
+
 class Display(Protocol):
     """Where progress goes."""
 
@@ -32,7 +36,7 @@ class Silent:
 
     def stage(self, title: str) -> AbstractContextManager[Progress]:
         """Take progress and keep it to itself."""
-        return contextlib.nullcontext(lambda done, total: None)
+        return contextlib.nullcontext(unseen)
 
     def skipped(self, title: str) -> None:
         """Say nothing."""

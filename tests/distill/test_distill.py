@@ -12,6 +12,7 @@ from valence.distill import distill, evaluate
 from valence.distill import run as distill_run
 from valence.errors import BoundError, CorpusError, MissingFileError, RecipeError, RunExistsError
 from valence.recipe import CorpusRecipe, ScoreRecipe
+from valence.report.bound import Bound
 from valence.score.student import Student
 from valence.store import PARTIAL
 
@@ -118,7 +119,7 @@ def test_a_sample_of_segments_and_a_quantile(annotated: Annotation, tmp_path: Pa
         [annotated],
         "words",
         tmp_path / "s",
-        bound=("quantile", 0.3),
+        bound=Bound(best=0.7),
         bits=12,
         max_segments=150,
         resamples=20,

@@ -165,3 +165,11 @@ def test_toxic_spans_agree_with_their_text() -> None:
             edges += 1
             whole += not set(around) & set(string.ascii_letters)
     assert whole / edges > 0.97  # raters marked words, not parts of them
+
+
+def test_a_document_in_which_nothing_is_marked_can_be_unlabelled() -> None:
+    assert values(score(Label("label", spans=True), [])) == [0.0, 0.0]
+    unlabelled = Label("label", spans=True, unmarked="unlabelled")
+    assert kinds(score(unlabelled, [])) == {"unmarked"}
+    assert values(score(unlabelled, [0])) == [-1.0, 0.0]
+    assert unlabelled.id != Label("label", spans=True).id

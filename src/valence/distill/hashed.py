@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from safetensors.numpy import save_file
 
+from valence.display import Progress, unseen
 from valence.distill.calibrate import isotonic
 from valence.distill.examples import Examples, Split
 from valence.distill.linear import fit_linear
@@ -26,14 +27,15 @@ def fit_hashed(
     bound: float,
     bits: int,
     seed: int,
+    on_progress: Progress = unseen,
 ) -> dict[str, Any]:
     """Write a student into the directory `out`; returns what was tried, for the report."""
     train, calibration = parts["train"], parts["calibration"]
     tried: tuple[tuple[float, ...], ...]
     if kind == "mlp":
-        tensors, tried = fit_mlp(train, calibration, bound, bits, seed)
+        tensors, tried = fit_mlp(train, calibration, bound, bits, seed, on_progress)
     else:
-        fit = fit_linear(train, calibration, bound, bits)
+        fit = fit_linear(train, calibration, bound, bits, on_progress)
         tensors, tried = {"table": fit.table}, fit.tried
     raw = raw_of(raw_from(kind, tensors, bits), calibration.texts, bits)
     knots = isotonic(raw, calibration.rewards)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from valence.display import Progress, unseen
 from valence.distill.design import Design, design
 from valence.distill.examples import Examples
 from valence.score.student import TOKEN_OFFSET
@@ -74,17 +75,25 @@ class Fit:
     tried: tuple[tuple[float, float, float], ...]
 
 
-def fit_linear(train: Examples, calibration: Examples, bound: float, bits: int) -> Fit:
+def fit_linear(
+    train: Examples,
+    calibration: Examples,
+    bound: float,
+    bits: int,
+    on_progress: Progress = unseen,
+) -> Fit:
     """The student with the penalty that does best at the bound on the calibration split."""
     made = _Problem(design(train.texts, bits, train.marks), targets(train, bound))
     judged = _Scored(design(calibration.texts, bits))
     lower = calibration.rewards < bound
     best: tuple[float, Floats] | None = None
     tried: list[tuple[float, float, float]] = []
-    for pointed in POINTED if made.pointed.any() else (0.0,):
+    ways = POINTED if made.pointed.any() else (0.0,)
+    for way, pointed in enumerate(ways):
         start = made.start()
         ahead = 0.0
-        for strength in STRENGTHS:
+        for number, strength in enumerate(STRENGTHS):
+            on_progress(way * len(STRENGTHS) + number, len(ways) * len(STRENGTHS))
             start = made.solve(start, strength, pointed)
             table = made.table(start)
             found = Ranking(-judged.badness(table), lower).measure(calibration.weights)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from valence.display import Progress, unseen
 from valence.distill.examples import Examples
 from valence.distill.linear import Targets, targets
 from valence.score.features import grams
@@ -25,18 +26,28 @@ Tensors = dict[str, npt.NDArray[np.float32]]
 
 
 def fit_mlp(
-    train: Examples, calibration: Examples, bound: float, bits: int, seed: int
+    train: Examples,
+    calibration: Examples,
+    bound: float,
+    bits: int,
+    seed: int,
+    on_progress: Progress = unseen,
 ) -> tuple[Tensors, tuple[tuple[float, float], ...]]:
     """The tensors of a student of the kind `mlp`, and epochs with their AUROC at the bound."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _fit(train, calibration, bound, bits, seed)
+        return _fit(train, calibration, bound, bits, seed, on_progress)
 
 
 def _fit(
-    train: Examples, calibration: Examples, bound: float, bits: int, seed: int
+    train: Examples,
+    calibration: Examples,
+    bound: float,
+    bits: int,
+    seed: int,
+    on_progress: Progress,
 ) -> tuple[Tensors, tuple[tuple[float, float], ...]]:
     import torch
 
@@ -56,6 +67,7 @@ def _fit(
     for epoch in range(1, EPOCHS + 1):
         order = rng.permutation(len(train))
         for at in range(0, len(order), BATCH):
+            on_progress((epoch - 1) * len(order) + at, EPOCHS * len(order))
             chosen = order[at : at + BATCH]
             bad = _bad([train.texts[i] for i in chosen], bits, table, hidden, bias, out)
             loss = _loss(bad[:, None] + levels, aims, chosen)

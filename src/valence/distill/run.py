@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from valence.annotate.read import Annotation
+from valence.display import Display, Progress, Silent
 from valence.distill.examples import Examples, Found, Split, choose, gather, survey
 from valence.distill.fidelity import (
     RESAMPLES,
@@ -35,11 +36,11 @@ from valence.distill.hashed import fit_hashed
 from valence.distill.page import fidelity_page
 from valence.distill.teacher import Teacher, student_speed
 from valence.errors import BoundError, RecipeError, RunExistsError
+from valence.report.bound import Bound
 from valence.score.student import Student
 from valence.store import PARTIAL, storage, write_json, write_text
 
 Kind = Literal["linear", "mlp", "transformer"]
-Bound = float | tuple[Literal["quantile"], float]
 
 FIDELITY, RESULTS, PAGE = "fidelity.json", "results.json", "fidelity.html"
 MOST_HELD_OUT = 200_000
@@ -62,7 +63,7 @@ def distill(
     name: str,
     out: Path,
     *,
-    bound: Bound,
+    bound: Bound | float,
     kind: Kind = "linear",
     seed: int = 0,
     max_segments: int = 200_000,
@@ -70,10 +71,11 @@ def distill(
     base: str | None = None,
     resamples: int = RESAMPLES,
     overwrite: bool = False,
+    display: Display | None = None,
 ) -> Fidelity:
     """A student of the rewards `name` in the directory `out`; returns its fidelity.
 
-    `bound` parts off the band that the student must find: a reward, or ("quantile", q) of the
+    `bound` parts off the band that the student must find: a reward, or a share of the
     teacher's rewards on the documents that are not held out. The student is fitted on those,
     less a tenth that calibrates it, with at most `max_segments`; fidelity is measured on
     held-out documents. `bits` says how many buckets there are (2**bits), `base` is a model's
@@ -85,7 +87,9 @@ def distill(
     _check(kind, bits, max_segments)
     _check_place(out, overwrite=overwrite)
     teacher = Teacher.of(annotations, name)
-    found = survey(teacher, seed)
+    show = display or Silent()
+    with show.stage("read the rewards"):
+        found = survey(teacher, seed)
     reward = _resolve(bound, found)
     most: dict[Split, int] = {
         "train": max_segments,
@@ -96,13 +100,16 @@ def distill(
         split: choose(part, reward, most[split], seed, enrich=split == "train")
         for split, part in found.items()
     }
-    parts = gather(teacher, seed, chosen)
+    with show.stage("read the text"):
+        parts = gather(teacher, seed, chosen)
     with _replacing(out) as work:
-        if kind == "transformer":
-            made = _transformer(work, parts, base, seed)
-        else:
-            made = _hashed(work, teacher, parts, reward, kind, bits, seed)
-        fidelity = _fidelity(teacher, parts, found, reward, made, kind, seed, resamples)
+        with show.stage(f"fit the {kind} student") as progress:
+            if kind == "transformer":
+                made = _transformer(work, parts, base, seed, progress)
+            else:
+                made = _hashed(work, teacher, parts, reward, kind, bits, seed, progress)
+        with show.stage("measure it on held-out documents"):
+            fidelity = _fidelity(teacher, parts, found, reward, made, kind, seed, resamples)
         write_json(work / FIDELITY, fidelity.plain())
         write_json(work / RESULTS, [asdict(row) for row in fidelity.measurements])
         write_text(work / PAGE, fidelity_page(fidelity))
@@ -141,14 +148,15 @@ def _check_place(out: Path, *, overwrite: bool) -> None:
         )
 
 
-def _resolve(bound: Bound, found: dict[Split, Found]) -> float:
+def _resolve(bound: Bound | float, found: dict[Split, Found]) -> float:
     """The bound as a reward; raises `BoundError` where it parts nothing."""
     known = np.concatenate([found["train"].rewards, found["calibration"].rewards])
-    reward = (
-        float(np.quantile(known, bound[1], method="higher"))
-        if isinstance(bound, tuple)
-        else float(bound)
-    )
+    if isinstance(bound, Bound) and bound.best is not None:
+        reward = float(np.quantile(known, 1 - bound.best, method="higher"))
+    else:
+        asked = bound.reward if isinstance(bound, Bound) else bound
+        assert asked is not None
+        reward = float(asked)
     for split, part in found.items():
         below = float((part.rewards < reward).mean())
         if below in (0.0, 1.0):
@@ -177,10 +185,16 @@ def _replacing(out: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _transformer(work: Path, parts: dict[Split, Examples], base: str | None, seed: int) -> _Made:
+def _transformer(
+    work: Path,
+    parts: dict[Split, Examples],
+    base: str | None,
+    seed: int,
+    on_progress: Progress,
+) -> _Made:
     from valence.distill.transformer import fit_transformer
 
-    predict = fit_transformer(parts["train"], work, base=base, seed=seed)
+    predict = fit_transformer(parts["train"], work, base=base, seed=seed, on_progress=on_progress)
     return _Made(
         student="transformer",
         speed=None,
@@ -198,8 +212,18 @@ def _hashed(
     kind: Literal["linear", "mlp"],
     bits: int,
     seed: int,
+    on_progress: Progress,
 ) -> _Made:
-    facts = fit_hashed(work, teacher, parts, kind=kind, bound=bound, bits=bits, seed=seed)
+    facts = fit_hashed(
+        work,
+        teacher,
+        parts,
+        kind=kind,
+        bound=bound,
+        bits=bits,
+        seed=seed,
+        on_progress=on_progress,
+    )
     student = Student(str(work))
     calibration, held_out = (
         student.calibrated(student.raw(parts[split].texts)).astype(np.float64)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from valence.display import Progress, unseen
 from valence.distill.examples import Examples
 from valence.errors import ModelError
 
@@ -33,7 +34,14 @@ BASE_RATE = 5e-5
 """The rate where a model is given to start from."""
 
 
-def fit_transformer(train: Examples, out: Path, *, base: str | None, seed: int) -> Predict:
+def fit_transformer(
+    train: Examples,
+    out: Path,
+    *,
+    base: str | None,
+    seed: int,
+    on_progress: Progress = unseen,
+) -> Predict:
     """Train, save into the directory `out`, and return what predicts rewards of texts.
 
     The loss is the squared error on the standardised reward; the head is rescaled afterwards,
@@ -51,7 +59,16 @@ def fit_transformer(train: Examples, out: Path, *, base: str | None, seed: int) 
         spread = float(np.sqrt(np.average((train.rewards - mean) ** 2, weights=weights))) or 1.0
         aims = (train.rewards - mean) / spread
         rate = RATE if base is None else BASE_RATE
-        _train(model, tokenizer, texts, aims, weights, rate=rate, seed=seed)
+        _train(
+            model,
+            tokenizer,
+            texts,
+            aims,
+            weights,
+            rate=rate,
+            seed=seed,
+            on_progress=on_progress,
+        )
     _rescale(model, mean, spread)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -137,6 +154,7 @@ def _train(
     *,
     rate: float,
     seed: int,
+    on_progress: Progress,
 ) -> None:
     import torch
 
@@ -148,8 +166,9 @@ def _train(
         optimizer, lambda step: min((step + 1) / warm, max(total - step, 1) / total)
     )
     model.train()
-    for _ in range(EPOCHS):
-        for chosen in _batches(texts, rng):
+    for epoch in range(EPOCHS):
+        for number, chosen in enumerate(_batches(texts, rng)):
+            on_progress(epoch * total // EPOCHS + number, total)
             given = _encoded(tokenizer, [texts[i] for i in chosen])
             found = model(**given).logits[:, 0].float()
             error = (found - torch.from_numpy(aims[chosen]).float()) ** 2

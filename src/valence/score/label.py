@@ -24,7 +24,9 @@ class Label:
       other value is a failure of kind "unknown-label".
     - `spans`: it holds the characters that raters marked, as a list of offsets, a list of
       [start, end) pairs, or either as JSON text. `how: any` gives a segment -1 if a marked
-      character lies in it, else 0; `how: share` minus the share of its characters.
+      character lies in it, else 0; `how: share` minus the share of its characters. Where
+      raters marked nothing at all, every segment gets 0; with `unmarked: unlabelled` a
+      failure of kind "unmarked", for posts that raters did judge bad as a whole.
     - Neither: it holds a number, which times `scale` is the reward.
 
     A label of the whole document is given to each of its segments. A document without the
@@ -39,6 +41,7 @@ class Label:
         spans: bool = False,
         how: Literal["any", "share"] = "any",
         scale: float = 1.0,
+        unmarked: Literal["good", "unlabelled"] = "good",
     ) -> None:
         if spans and rewards is not None:
             raise ScorerError(
@@ -50,14 +53,15 @@ class Label:
         self.keeps_marks = spans
         named = {_text(label): reward for label, reward in (rewards or {}).items()}
         if spans:
-            self._answer, self.meaning = _marked(how), _SPANS[how].format(column)
+            self._answer, self.meaning = _marked(how, unmarked), _SPANS[how].format(column)
         elif rewards is not None:
             self._answer = _named(named)
             self.meaning = f"the reward that the recipe gives for the label in `{column}`"
         else:
             self._answer = _numbered(scale)
             self.meaning = f"the number in `{column}` times {scale:g}"
-        options = {"column": column, "rewards": rewards and named, "spans": spans}
+        options: dict[str, object] = {"column": column, "rewards": rewards and named}
+        options |= {"spans": spans, "unmarked": unmarked}
         self.id = ScorerId(
             name="label", version="1", digest=digest({**options, "how": how, "scale": scale})
         )
@@ -110,12 +114,14 @@ def _numbered(scale: float) -> Answer:
     return answer
 
 
-def _marked(how: Literal["any", "share"]) -> Answer:
+def _marked(how: Literal["any", "share"], unmarked: Literal["good", "unlabelled"]) -> Answer:
     def answer(value: object, document: Document, segments: Sequence[Segment]) -> list[Result]:
         try:
             ranges = marked_ranges(value, len(document.text))
         except ValueError as error:
             return [_failed("broken-spans", str(error))] * len(segments)
+        if not ranges and unmarked == "unlabelled":
+            return [_failed("unmarked", "raters marked nothing in it")] * len(segments)
         ends = [end for _, end in ranges]
         return [
             _in_segment(
