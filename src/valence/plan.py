@@ -79,7 +79,8 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
 def _reward_cost(recipe: Recipe, scorer: Scorer) -> tuple[int, float]:
     """Characters of the corpus, and an estimate of the seconds that scoring them takes.
 
-    A corpus above `COUNTED_BYTES` is not read to its end: its size on disk stands for it.
+    A corpus above `COUNTED_BYTES`, or of which only a part is taken, is not read to its end:
+    its size on disk stands for it.
     """
     segmenter = build_segmenter(recipe.corpus.segmenter)
     on_disk = sum(piece.size for piece in plan_pieces(recipe.corpus))
@@ -94,7 +95,7 @@ def _reward_cost(recipe: Recipe, scorer: Scorer) -> tuple[int, float]:
             score_document(scorer, document, tile(segmenter(document.text)))
             seconds += time.perf_counter() - started
             timed += len(document.text)
-        elif on_disk > COUNTED_BYTES:
+        elif on_disk > min(COUNTED_BYTES, limit):
             chars = on_disk
             break
         chars += len(document.text)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from valence.annotate.job import PieceJob, ShardJob, read_job, score_job
 from valence.annotate.ledger import RewardLedger, TextLedger, cost, plain, total
 from valence.annotate.local import run_local
 from valence.annotate.read import MANIFEST, Annotation
+from valence.annotate.watch import watched
 from valence.corpus.readers import corpus_stamp, highest_rank, plan_pieces
 from valence.display import Display, Progress, Silent, shown_stage
 from valence.errors import CorpusError, RunExistsError, TooManyFailures
@@ -159,7 +159,7 @@ def write_documents(
         piece.size * COMPRESSED.get(Path(piece.paths[0]).suffix if piece.paths else "", 1.0)
         for piece in pieces
     )
-    with _watched(directory, "chars", int(expected), on_progress):
+    with watched(directory, int(expected), on_progress):
         _engine(score)(read_job, jobs)
     ledger = total(TextLedger, [TextLedger(**read_json(job.ledger)) for job in jobs])
     if ledger.documents == 0:
@@ -237,7 +237,7 @@ def write_rewards(
     # In this process the scorer that is built already does the work.
     alone = score.engine == "local" and (score.workers == 1 or len(jobs) <= 1)
     function = functools.partial(score_job, scorer=scorer) if alone else score_job
-    with _watched(directory, "chars", text["chars"], on_progress):
+    with watched(directory, text["chars"], on_progress):
         _engine(score)(function, jobs)
     ledger = total(RewardLedger, [RewardLedger(**read_json(job.ledger)) for job in jobs])
     found = plain(ledger)
@@ -297,50 +297,3 @@ def _cluster(score: ScoreRecipe | None) -> AbstractContextManager[None]:
     if score is None or score.engine == "local":
         return contextlib.nullcontext()
     return connected(score.address, score.workers)
-
-
-@contextlib.contextmanager
-def _watched(
-    directory: Path, key: str, expected: int, on_progress: Progress | None
-) -> Iterator[None]:
-    """Tells how far the jobs are that write into a directory, whoever does them.
-
-    Finished shards and pieces are counted from their ledgers, the others from what they say.
-    """
-    if on_progress is None:
-        yield
-        return
-    over = threading.Event()
-    seen: dict[str, int] = {}
-
-    def watch() -> None:
-        while True:
-            done = _done(directory, key, seen)
-            on_progress(done, max(expected, done))
-            if over.wait(1.0):
-                return
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _done(directory: Path, key: str, seen: dict[str, int]) -> int:
-    """Characters in finished shards and, as far as it is told, in unfinished ones."""
-    doing = 0
-    for path in directory.iterdir():
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if path.name.endswith(".doing.partial"):
-                doing += int(path.read_text())
-            elif path.suffix == ".json" and path.name not in seen and _is_shard(path):
-                facts: Mapping[str, Any] = read_json(path)
-                seen[path.name] = int(facts.get("ledger", facts)[key])
-    return sum(seen.values()) + doing
-
-
-def _is_shard(path: Path) -> bool:
-    return path.name != MANIFEST and not path.name.endswith(".piece.json")
