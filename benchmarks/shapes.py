@@ -18,8 +18,8 @@ NEURAL: dict[str, Callable[[Path], Spec]] = {
     "logprob": lambda folder: {
         "logprob": {
             "model": str(folder / "decoder"),
-            "good": "A kind answer: ",
-            "bad": "A rude answer: ",
+            "good_prompt": "A kind answer: ",
+            "bad_prompt": "A rude answer: ",
             "device": "cpu",
         }
     },
