@@ -24,6 +24,7 @@ from valence.data import Document, Failure, Mark, Result, Score, ScorerId, Segme
 from valence.errors import CorpusError, MissingFileError, RunExistsError, ScorerError
 from valence.recipe import CorpusRecipe, ScoreRecipe
 from valence.score.pep8 import Pep8
+from valence.score.protocol import traits
 from valence.store import read_parquet
 
 GOOD = "def add(first, second):\n    return first + second\n"
@@ -379,7 +380,7 @@ def test_an_array_with_a_number_that_is_none_has_a_failure_there() -> None:
             return [np.array([0.5, np.nan, 1e300])]
 
     document = Document(id="d", text="abc", source="")
-    (row,), _ = rows_of(Wrong(), [(document, [1, 2, 3])], timeout=None)
+    (row,), _ = rows_of(Wrong(), [(document, [1, 2, 3])], traits(Wrong()), timeout=None)
     assert [(at, failure.kind) for at, failure in row.failures] == [
         (1, "not-finite"),
         (2, "out-of-range"),

@@ -203,7 +203,7 @@ def score_job(job: ShardJob, scorer: Scorer | None = None) -> RewardLedger:
         for start in range(0, len(source), known.batch):
             batch = source[start : start + known.batch]
             read = [(document_in(row), row["ends"]) for row in batch if row["failure"] is None]
-            scored, calls = rows_of(scorer, read, timeout=job.timeout)
+            scored, calls = rows_of(scorer, read, known, timeout=job.timeout)
             ledger.calls += calls
             for (document, ends), found in zip(read, scored, strict=True):
                 _count(ledger, document, ends, found)

@@ -8,13 +8,14 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import cast
 
 import numpy as np
 
 from valence.annotate.shards import Row
 from valence.data import Document, Failure, Result, Score, Segment, tile
 from valence.errors import NotFiniteError, ScorerError, ValenceError
-from valence.score.protocol import ArrayScorer, BatchScorer, Item, Scorer, traits
+from valence.score.protocol import ArrayScorer, BatchScorer, Item, Scorer, Traits
 
 Ends = Sequence[int]
 
@@ -65,7 +66,11 @@ def one_thread() -> Iterator[None]:
 
 
 def rows_of(
-    scorer: Scorer, documents: Sequence[tuple[Document, Ends]], *, timeout: float | None
+    scorer: Scorer,
+    documents: Sequence[tuple[Document, Ends]],
+    known: Traits,
+    *,
+    timeout: float | None,
 ) -> tuple[list[Row], int]:
     """The rewards of documents, in order, and in how many calls they were made.
 
@@ -73,51 +78,55 @@ def rows_of(
     """
     if not documents:
         return [], 0
-    if len(documents) > 1 or isinstance(scorer, ArrayScorer):
-        together = _together(scorer, documents, timeout)
+    if known.answers == "arrays" or (known.answers == "many" and len(documents) > 1):
+        together = _together(scorer, documents, known, timeout)
         if together is not None:
             return together, 1
-    parts = traits(scorer).parts
     rows = []
     for document, ends in documents:
         results = score_document(scorer, document, tile(ends), timeout=timeout)
-        rows.append(Row.of(document.id, results, parts))
+        rows.append(Row.of(document.id, results, known.parts))
     return rows, len(documents)
 
 
 def _together(
-    scorer: Scorer, documents: Sequence[tuple[Document, Ends]], timeout: float | None
+    scorer: Scorer,
+    documents: Sequence[tuple[Document, Ends]],
+    known: Traits,
+    timeout: float | None,
 ) -> list[Row] | None:
     """The rows from one call for all documents; None if it raised or took too long."""
     limit = None if timeout is None else timeout * len(documents)
     try:
         with time_limit(limit):
-            if isinstance(scorer, ArrayScorer):
-                arrays = scorer.score_arrays(
-                    [document.text for document, _ in documents],
-                    [np.asarray(ends, dtype=np.int64) for _, ends in documents],
-                )
-                _check_count(scorer, len(arrays), len(documents), "documents")
-                for (document, ends), array in zip(documents, arrays, strict=True):
-                    _check_count(scorer, len(array), len(ends), document.id)
-                return [
-                    Row.of_array(document.id, array)
-                    for (document, _), array in zip(documents, arrays, strict=True)
-                ]
-            if isinstance(scorer, BatchScorer):
-                items: list[Item] = [(document, tile(ends)) for document, ends in documents]
-                many = scorer.score_many(items)
-                _check_count(scorer, len(many), len(items), "documents")
-                parts = traits(scorer).parts
-                return [
-                    Row.of(document.id, _checked(scorer, results, document, segments), parts)
-                    for (document, segments), results in zip(items, many, strict=True)
-                ]
+            if known.answers == "arrays":
+                return _arrays(cast(ArrayScorer, scorer), documents)
+            items: list[Item] = [(document, tile(ends)) for document, ends in documents]
+            many = cast(BatchScorer, scorer).score_many(items)
+            _check_count(scorer, len(many), len(items), "documents")
+            return [
+                Row.of(document.id, _checked(scorer, results, document, segments), known.parts)
+                for (document, segments), results in zip(items, many, strict=True)
+            ]
     except ScorerError:
         raise
     except (Exception, TimedOut):
         return None
-    return None
+
+
+def _arrays(scorer: ArrayScorer, documents: Sequence[tuple[Document, Ends]]) -> list[Row]:
+    arrays = scorer.score_arrays(
+        [document.text for document, _ in documents],
+        [np.asarray(ends, dtype=np.int64) for _, ends in documents],
+    )
+    named = cast(Scorer, scorer)
+    _check_count(named, len(arrays), len(documents), "documents")
+    for (document, ends), array in zip(documents, arrays, strict=True):
+        _check_count(named, len(array), len(ends), document.id)
+    return [
+        Row.of_array(document.id, array)
+        for (document, _), array in zip(documents, arrays, strict=True)
+    ]
 
 
 def score_document(

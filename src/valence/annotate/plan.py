@@ -49,10 +49,10 @@ def plan_annotation(
     rows.append(("first documents", f"{len(first):,}, {chars:,} characters, {segments:,} segments"))
     for score in scores:
         scorer = build_scorer(score.scorer)
-        batch = traits(scorer).batch
+        known = traits(scorer)
         started = time.perf_counter()
-        for start in range(0, len(first), batch):
-            rows_of(scorer, first[start : start + batch], timeout=score.timeout)
+        for start in range(0, len(first), known.batch):
+            rows_of(scorer, first[start : start + known.batch], known, timeout=score.timeout)
         rate = chars / max(time.perf_counter() - started, 1e-9)
         rows.append((score.folder, f"{scorer.id}: {scorer.meaning}"))
         told = f"about {rate / 1e6:.3g} MB/s per core"

@@ -73,19 +73,24 @@ class Row:
     @classmethod
     def of(cls, document_id: str, results: Sequence[Result], parts: Sequence[str]) -> Row:
         """The row of one result per segment. What does not fit 32 bits becomes a failure."""
-        results = [_storable(result) for result in results]
-        scores = [result if isinstance(result, Score) else None for result in results]
+        # One pass without intermediate lists: with a fast scorer, this is much of the time.
+        values: list[float] = []
+        failures: list[tuple[int, Failure]] = []
+        marks: list[Mark] = []
+        for at, result in enumerate(results):
+            if isinstance(result, Score) and -LARGEST <= result.value <= LARGEST:
+                values.append(result.value)
+                if result.marks:
+                    marks.extend(result.marks)
+            else:
+                values.append(np.nan)
+                failures.append((at, _failure_of(result)))
         return cls(
             id=document_id,
-            rewards=np.array(
-                [np.nan if score is None else score.value for score in scores], dtype=np.float32
-            ),
-            failures=[(i, found) for i, found in enumerate(results) if isinstance(found, Failure)],
-            parts=[
-                [score.parts[at] if score is not None and score.parts else None for score in scores]
-                for at in range(len(parts))
-            ],
-            marks=[mark for score in scores if score is not None for mark in score.marks],
+            rewards=np.array(values, dtype=np.float32),
+            failures=failures,
+            parts=[[_part(result, at) for result in results] for at in range(len(parts))],
+            marks=marks,
         )
 
     @classmethod
@@ -129,12 +134,16 @@ def rewards_table(
     return pa.table(columns)
 
 
-def _storable(result: Result) -> Result:
-    """The result, or a Failure where the reward is too large for the column it is kept in."""
-    if isinstance(result, Score) and abs(result.value) > LARGEST:
-        message = f"{result.value} does not fit a 32-bit number"
-        return Failure(stage="score", kind="out-of-range", message=message)
-    return result
+def _failure_of(result: Result) -> Failure:
+    """The failure, or that the reward is too large for the column it would be kept in."""
+    if isinstance(result, Failure):
+        return result
+    message = f"{result.value} does not fit a 32-bit number"
+    return Failure(stage="score", kind="out-of-range", message=message)
+
+
+def _part(result: Result, at: int) -> float | None:
+    return result.parts[at] if isinstance(result, Score) and result.parts else None
 
 
 def _failures(row: Row) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -84,23 +84,31 @@ class Traits:
     """What a scorer may have besides, each an attribute of that name, and what it means if not.
 
     `parts` names the numbers in `Score.parts`; `keeps_marks` says that `Score.marks` are to
-    be kept; `device` is where it computes; `batch` is how many documents it wants at once.
+    be kept; `device` is where it computes; `batch` is how many documents it wants at once, and
+    `answers` how it is asked: one by one, many at once, or for arrays.
     """
 
     parts: tuple[str, ...] = ()
     keeps_marks: bool = False
     device: str = "cpu"
     batch: int = 1
+    answers: Literal["one", "many", "arrays"] = "one"
 
 
 def traits(scorer: Scorer) -> Traits:
     """The scorer's traits, read from its attributes."""
     plain = Traits()
+    answers: Literal["one", "many", "arrays"] = "one"
+    if isinstance(scorer, ArrayScorer):
+        answers = "arrays"
+    elif isinstance(scorer, BatchScorer):
+        answers = "many"
     return Traits(
         parts=tuple(getattr(scorer, "parts", plain.parts)),
         keeps_marks=bool(getattr(scorer, "keeps_marks", plain.keeps_marks)),
         device=str(getattr(scorer, "device", plain.device)),
-        batch=scorer.batch if isinstance(scorer, BatchScorer | ArrayScorer) else plain.batch,
+        batch=plain.batch if answers == "one" else int(getattr(scorer, "batch", plain.batch)),
+        answers=answers,
     )
 
 
