@@ -135,7 +135,7 @@ def scorers(folder: Path, prose: Path, rounds: int, *, quick: bool) -> list[Row]
     small = folder / "small"
     corpus = CorpusRecipe(
         reader="files", paths=(str(prose_lines(prose, folder)),), segmenter="sentence",  # type: ignore[arg-type]
-        max_chars=8_000 if quick else 60_000, valid_share=0.0,
+        max_chars=8_000 if quick else 30_000, valid_share=0.0,
     )  # fmt: skip
     annotate(small, None, corpus)
     models = make_models(folder / "models")

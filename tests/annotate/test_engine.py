@@ -544,3 +544,20 @@ def test_the_scorer_stands_in_the_manifest(documents: Path) -> None:
     assert {key: scorer[key] for key in ("name", "version", "digest")} == asdict(Pep8().id)
     assert scorer["meaning"] == Pep8().meaning
     assert scorer["device"] == "cpu"
+
+
+def test_a_worker_with_another_scorer_is_refused(
+    documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "changing.py").write_text(
+        "import os\n"
+        "from valence.data import Score, ScorerId\n"
+        "class Changing:\n"
+        "    id = ScorerId(name='changing', version='1', digest=str(os.getpid()))\n"
+        "    meaning = 'none'\n"
+        "    def score(self, document, segments):\n"
+        "        return [Score(value=0.0) for _ in segments]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ScorerError, match="a worker has another scorer"):
+        score_into(documents, "rewards", scorer=Own(zeros), scorer_="changing:Changing", workers=2)

@@ -23,6 +23,7 @@ from valence.annotate.shards import Row, document_row, documents_table, rewards_
 from valence.corpus.readers import Piece, is_held_out, rank, read_piece, unformatted
 from valence.corpus.segment import Segmenter, build_segmenter
 from valence.data import Document, Failure, Unread
+from valence.errors import ScorerError
 from valence.recipe import CorpusRecipe
 from valence.score.protocol import Scorer, flops_of, traits
 from valence.score.table import build_scorer
@@ -61,6 +62,8 @@ class ShardJob:
 
     scorer: str
     """The scorer's spec as JSON."""
+    digest: str
+    """The digest of the scorer that this process has built from it."""
     shard: str
     documents: Path
     directory: Path
@@ -193,7 +196,7 @@ def score_job(job: ShardJob, scorer: Scorer | None = None) -> RewardLedger:
     """Score one shard into its file; returns its ledger."""
     if job.ledger.is_file():
         return RewardLedger(**read_json(job.ledger))
-    scorer = scorer or _built(job.scorer)
+    scorer = scorer or _same(job)
     known = traits(scorer)
     started, wall, counted = time.process_time(), time.monotonic(), flops_of(scorer)
     ledger = RewardLedger()
@@ -222,6 +225,21 @@ def score_job(job: ShardJob, scorer: Scorer | None = None) -> RewardLedger:
     ledger.flops = None if after is None else after - (counted or 0.0)
     write_json(job.ledger, plain(ledger))
     return ledger
+
+
+def _same(job: ShardJob) -> Scorer:
+    """This worker's scorer; raises `ScorerError` if it is not the one that the run began with."""
+    if _built(job.scorer).id.digest != job.digest:
+        _built.cache_clear()  # A worker of a cluster lives longer than a file may stay the same.
+    scorer = _built(job.scorer)
+    if scorer.id.digest != job.digest:
+        raise ScorerError(
+            f"a worker has another scorer ({scorer.id}) than the run began with",
+            where=scorer.id.name,
+            fix="Workers need the same files, library versions and precision (for a network"
+            " on an accelerator, name its dtype).",
+        )
+    return scorer
 
 
 @lru_cache(maxsize=2)

@@ -227,6 +227,7 @@ def write_rewards(
     jobs = [
         ShardJob(
             scorer=canonical(score.scorer),
+            digest=scorer.id.digest,
             shard=shard,
             documents=documents,
             directory=directory,
