@@ -2,10 +2,10 @@
 
     python benchmarks/annotate.py [--quick] [--json FILE] [--rounds N] [--text GLOB]
 
-One table in parts: `pep8` with one process, with two and on Ray against pycodestyle as it
-is; every scorer's speed on one core; the student against a neural teacher; peak memory with
-ten times the input. Prose comes from `--text` (JSON lines with a `text`), else the comments
-and strings of the standard library stand for it.
+One table in parts (`--part` measures one of them): `pep8` with one process, with two and on
+Ray against pycodestyle as it is; every scorer's speed on one core; the student against a
+neural teacher; peak memory with ten times the input. Prose comes from `--text` (JSON lines
+with a `text`), else the comments and strings of the standard library stand for it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from pep8_pass import TWO, Outcome, naive_pass, pep8_rows, read_texts, valence_p
 from shapes import NEURAL, make_models
 from timing import Row, argument_parser, interleaved, measured, publish, ratio, spawn
 
+# No more than this at the top: processes that score import this file again when they start.
 from valence.annotate import annotate
 from valence.annotate.cluster import connected
 from valence.annotate.run import write_documents, write_rewards
 from valence.corpus.readers import read_corpus
 from valence.data import Document
-from valence.distill import distill
 from valence.recipe import CorpusRecipe, ScoreRecipe
-from valence.score.table import build_scorer
 
 WORDS = ("error", "wrong", "bad", "fail", "never", "invalid", "deprecated", "stupid", "hack")
 LEXICON: dict[str, Any] = {"lexicon": {"words": list(WORDS)}}
@@ -45,14 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the rows."""
     parser = argument_parser(__doc__)
     parser.add_argument("--text", metavar="GLOB", help="JSON lines to take prose from")
+    parser.add_argument("--part", choices=("engines", "scorers", "memory"))
+    parser.add_argument("--scorer", action="append", help="of the part `scorers` only this one")
     options = parser.parse_args(arguments)
+    wanted = [options.part] if options.part else ["engines", "scorers", "memory"]
     rounds = options.rounds or (1 if options.quick else 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = engines(folder, rounds, quick=options.quick)
-        prose = bring_prose(folder, options.text, quick=options.quick)
-        rows += scorers(folder, prose, rounds, quick=options.quick)
-        rows += memory(folder, prose, quick=options.quick)
+        rows = []
+        if "engines" in wanted:
+            rows += engines(folder, rounds, quick=options.quick)
+        if wanted != ["engines"]:
+            prose = bring_prose(folder, options.text, quick=options.quick)
+            make_student(folder, prose)
+        if "scorers" in wanted:
+            rows += scorers(folder, prose, rounds, options.scorer, quick=options.quick)
+        if "memory" in wanted:
+            rows += memory(folder, prose, quick=options.quick)
     publish("annotate", rows, options.json)
 
 
@@ -128,10 +136,18 @@ def comments() -> Iterator[str]:
                 yield "\n".join(parts)
 
 
-def scorers(folder: Path, prose: Path, rounds: int, *, quick: bool) -> list[Row]:
-    """Every scorer on one core; neural ones on a part of the text, being slow."""
+def make_student(folder: Path, prose: Path) -> None:
+    """A student of the lexicon: its speed does not depend on what it learnt."""
+    from valence.distill import distill
+
     annotate(prose, ScoreRecipe(scorer=LEXICON, name="teacher", workers=1))
     distill([prose], "teacher", folder / "student", bound=-1e-9, max_segments=20_000, resamples=100)
+
+
+def scorers(
+    folder: Path, prose: Path, rounds: int, only: list[str] | None, *, quick: bool
+) -> list[Row]:
+    """Every scorer on one core; neural ones on a part of the text, being slow."""
     small = folder / "small"
     corpus = CorpusRecipe(
         reader="files", paths=(str(prose_lines(prose, folder)),), segmenter="sentence",  # type: ignore[arg-type]
@@ -145,7 +161,8 @@ def scorers(folder: Path, prose: Path, rounds: int, *, quick: bool) -> list[Row]
         **{name: (small, spec(models)) for name, spec in NEURAL.items()},
     }
     rows, rates = [], {}
-    sides = {name: (lambda n=name: one_pass(*specs[n])) for name in specs}
+    names = [name for name in specs if only is None or name in only]
+    sides = {name: (lambda n=name: one_pass(*specs[n])) for name in names}
     for name, passes in interleaved(rounds, sides).items():
         rates[name] = [bytes_ / 1e6 / seconds for bytes_, _, seconds in passes]
         rows.append(measured(f"{name}, one core", rates[name], "MB/s",
@@ -153,11 +170,11 @@ def scorers(folder: Path, prose: Path, rounds: int, *, quick: bool) -> list[Row]
         rows.append(measured(f"{name}, one core, documents",
                              [documents / seconds for _, documents, seconds in passes],
                              "documents/s"))  # fmt: skip
-    teacher = "classifier"
-    rows.append(
-        ratio("student against a neural teacher", rates["student"], rates[teacher],
-              of="student", against="classifier (6 layers of 384, random weights)")
-    )  # fmt: skip
+    if {"student", "classifier"} <= set(names):
+        rows.append(
+            ratio("student against a neural teacher", rates["student"], rates["classifier"],
+                  of="student", against="classifier (6 layers of 384, random weights)")
+        )  # fmt: skip
     return rows
 
 
@@ -175,6 +192,10 @@ def prose_lines(prose: Path, folder: Path) -> Path:
 
 def one_pass(prose: Path, spec: Any) -> tuple[int, int, float]:
     """Bytes, documents and processor seconds of one scorer over a whole annotation."""
+    from valence.score import pep8
+    from valence.score.table import build_scorer
+
+    pep8._check_line.cache_clear()  # A line that was seen in an earlier round costs nothing.
     scorer = build_scorer(spec)
     with tempfile.TemporaryDirectory() as name:
         score = ScoreRecipe(scorer=spec, workers=1)
