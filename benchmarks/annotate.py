@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pep8_pass import TWO, Outcome, naive_pass, pep8_rows, read_texts, valence_pass
-from shapes import NEURAL, make_models
+from annotating.pep8_pass import TWO, Outcome, naive_pass, pep8_rows, read_texts, valence_pass
+from annotating.shapes import NEURAL, make_models
 from timing import Row, argument_parser, interleaved, measured, publish, ratio, spawn
 
 # No more than this at the top: processes that score import this file again when they start.
@@ -214,7 +214,10 @@ def memory(folder: Path, prose: Path, *, quick: bool) -> list[Row]:
                 out.write(lines)
         out_dir = folder / f"large{megabytes}"
         seen = spawn(
-            str(Path(__file__).parent / "peak.py"), str(path), str(folder / "student"), str(out_dir)
+            str(Path(__file__).parent / "annotating" / "peak.py"),
+            str(path),
+            str(folder / "student"),
+            str(out_dir),
         )
         peaks[megabytes] = seen["peak"] / 2**20
         rate = megabytes / seen["seconds"]
