@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from valence.annotate.judge import one_thread, rows_of
-from valence.annotate.ledger import RewardLedger, TextLedger, count_failure, plain
+from valence.annotate.ledger import RewardLedger, TextLedger, count_failure, plain, total
 from valence.annotate.read import document_in
 from valence.annotate.shards import Row, document_row, documents_table, rewards_table
 from valence.corpus.readers import Piece, is_held_out, rank, read_piece, unformatted
@@ -104,14 +104,15 @@ def read_job(job: PieceJob) -> TextLedger:
     """
     if job.ledger.is_file():
         return TextLedger(**read_json(job.ledger))
-    whole, position = TextLedger(), 0
+    done: list[TextLedger] = []
+    position = 0
     for part in itertools.count():
         beside = job.directory / f"{job.number:05d}-{part:05d}.json"
         if not beside.is_file():
             break
         known = read_json(beside)
         position = known["position"]
-        _add(whole, TextLedger(**known["ledger"]))
+        done.append(TextLedger(**known["ledger"]))
     items = read_piece(job.piece, job.corpus, skip=position)
     segmenter = build_segmenter(job.corpus.segmenter)
     ended = False
@@ -135,7 +136,8 @@ def read_job(job: PieceJob) -> TextLedger:
                 shard.ledger.core_seconds = time.process_time() - started
                 facts = {"position": position, "ledger": plain(shard.ledger)}
                 write_json(job.directory / f"{name}.json", facts)
-                _add(whole, shard.ledger)
+                done.append(shard.ledger)
+    whole = total(TextLedger, done)
     write_json(job.ledger, plain(whole))
     return whole
 
@@ -181,15 +183,6 @@ class _Shard:
 def _uncut(document: Document, error: Exception) -> Unread:
     failure = Failure(stage="segment", kind=type(error).__name__, message=f"{document.id}: {error}")
     return Unread(id=document.id, source=document.source, failure=failure)
-
-
-def _add(whole: TextLedger, other: TextLedger) -> None:
-    whole.shards.extend((str(name), str(sha)) for name, sha in other.shards)
-    for name in ("documents", "held_out", "unread", "segments", "chars", "bytes", "core_seconds"):
-        setattr(whole, name, getattr(whole, name) + getattr(other, name))
-    for kind, count in other.failures.items():
-        whole.failures[kind] = whole.failures.get(kind, 0) + count
-        whole.examples.setdefault(kind, other.examples[kind])
 
 
 def score_job(job: ShardJob, scorer: Scorer | None = None) -> RewardLedger:
