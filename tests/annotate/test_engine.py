@@ -354,6 +354,30 @@ def test_in_a_call_that_fails_only_the_document_that_fails_alone_is_lost(tmp_pat
     assert manifest["failures"] == {"ValueError": 1}
 
 
+def test_what_a_scorer_raises_in_a_call_for_many_never_ends_the_run(tmp_path: Path) -> None:
+    class Raising(Many):
+        def score_many(self, items: Sequence[Any]) -> list[list[Result]]:
+            raise ScorerError("of the house's own family")
+
+    place = tmp_path / "documents"
+    place.mkdir()
+    write_documents(corpus(tmp_path / "in", ["a\n", "b\n", "c\n"], shard_chars=1000), 0, place)
+    _, manifest = score_into(place, "rewards", scorer=Raising(zeros))
+    assert (manifest["failures"], manifest["scored_segments"]) == ({}, 3)
+
+
+def test_a_call_for_many_that_answers_for_fewer_ends_the_run(tmp_path: Path) -> None:
+    class Fewer(Many):
+        def score_many(self, items: Sequence[Any]) -> list[list[Result]]:
+            return super().score_many(items)[1:]
+
+    place = tmp_path / "documents"
+    place.mkdir()
+    write_documents(corpus(tmp_path / "in", ["a\n", "b\n", "c\n"], shard_chars=1000), 0, place)
+    with pytest.raises(ScorerError, match="2 results for 3"):
+        score_into(place, "rewards", scorer=Fewer(zeros))
+
+
 class Arrays:
     """A scorer that answers with arrays."""
 

@@ -95,37 +95,35 @@ def _together(
     known: Traits,
     timeout: float | None,
 ) -> list[Row] | None:
-    """The rows from one call for all documents; None if it raised or took too long."""
-    limit = None if timeout is None else timeout * len(documents)
+    """The rows from one call for all documents; None if it raised or took too long.
+
+    What the scorer raises, of whatever family, never ends the run here; an answer of another
+    shape than was asked for does, with `ScorerError`.
+    """
+    arrays_wanted = known.answers == "arrays"
+    # An object per segment would be most of the time of a scorer that answers with arrays.
+    items: list[Item] = [] if arrays_wanted else [(d, tile(ends)) for d, ends in documents]
     try:
-        with time_limit(limit):
-            if known.answers == "arrays":
-                return _arrays(cast(ArrayScorer, scorer), documents)
-            items: list[Item] = [(document, tile(ends)) for document, ends in documents]
-            many = cast(BatchScorer, scorer).score_many(items)
-            _check_count(scorer, len(many), len(items), "documents")
-            return [
-                Row.of(document.id, _checked(scorer, results, document, segments), known.parts)
-                for (document, segments), results in zip(items, many, strict=True)
-            ]
-    except ScorerError:
-        raise
+        with time_limit(None if timeout is None else timeout * len(documents)):
+            if arrays_wanted:
+                arrays = cast(ArrayScorer, scorer).score_arrays(
+                    [document.text for document, _ in documents],
+                    [np.asarray(ends, dtype=np.int64) for _, ends in documents],
+                )
+            else:
+                many = cast(BatchScorer, scorer).score_many(items)
     except (Exception, TimedOut):
         return None
-
-
-def _arrays(scorer: ArrayScorer, documents: Sequence[tuple[Document, Ends]]) -> list[Row]:
-    arrays = scorer.score_arrays(
-        [document.text for document, _ in documents],
-        [np.asarray(ends, dtype=np.int64) for _, ends in documents],
-    )
-    named = cast(Scorer, scorer)
-    _check_count(named, len(arrays), len(documents), "documents")
-    for (document, ends), array in zip(documents, arrays, strict=True):
-        _check_count(named, len(array), len(ends), document.id)
+    if arrays_wanted:
+        _check_count(scorer, len(arrays), len(documents), "documents")
+        for (document, ends), array in zip(documents, arrays, strict=True):
+            _check_count(scorer, len(array), len(ends), document.id)
+        pairs = zip(documents, arrays, strict=True)
+        return [Row.of_array(document.id, array) for (document, _), array in pairs]
+    _check_count(scorer, len(many), len(items), "documents")
     return [
-        Row.of_array(document.id, array)
-        for (document, _), array in zip(documents, arrays, strict=True)
+        Row.of(document.id, _checked(scorer, results, document, segments), known.parts)
+        for (document, segments), results in zip(items, many, strict=True)
     ]
 
 
