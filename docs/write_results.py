@@ -1,8 +1,10 @@
-"""Write what a finished run measured into the docs: no number there is typed by hand.
+"""Write what finished runs measured into the docs: no number there is typed by hand.
 
-    python docs/write_results.py runs/demo
+python docs/write_results.py runs/demo runs/budgets
 
-writes docs/demo.svg (every sample), the table in README.md and docs/demo.md.
+writes a section of docs/results.md for each run, with its figure beside it, and leaves the
+other sections as they are; of the run `demo` also docs/demo.svg (every sample), the table in
+README.md and docs/demo.md.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ import re
 from pathlib import Path
 
 from valence.data import Measurement
+from valence.recipe import load_recipe
+from valence.report.budget import budget_picture
+from valence.report.comparison import comparison, explained, markdown_table
 from valence.report.content import Report
-from valence.report.drawing import Look
 from valence.report.figures import strip_figure
+from valence.report.front import front_picture
 from valence.report.journey import build_report
+from valence.report.page import look_of
 
 DOCS = Path(__file__).parent
 SHORT = ("local_violations_per_kchar", "file_violations_per_kchar", "loss_per_text_token")
@@ -41,21 +47,70 @@ def table(report: Report, metrics: tuple[str, ...]) -> list[str]:
 
 
 def picture(report: Report) -> str:
-    keys = list(report.strips)
-    look = Look(
-        models=tuple(dict.fromkeys(model for model, _ in keys)),
-        modes=tuple(dict.fromkeys(mode for _, mode in keys)),
-    )
+    look = look_of(report)
     metric = report.info(report.strip_metric)
     alt = f"{metric.label} of every sample, by model and mode"
     return strip_figure(report.strips, metric=metric, look=look, prefix="demo", alt=alt)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write a run's numbers into the docs.")
-    parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
-    report = build_report(run)
+def on_white(svg: str) -> str:
+    """The figure on white, for pages whose own ground may be dark."""
+    return svg.replace("<svg ", '<svg style="background:#fff" ', 1)
+
+
+def figures(report: Report, name: str) -> dict[str, str]:
+    """SVGs by file name: the budgets, or else ability against misalignment; and their captions."""
+    look = look_of(report)
+    pictures = {
+        f"results-{name}-{budget.name}": budget_picture(report, budget, look)
+        for budget in report.budgets
+    }
+    front = front_picture(report, look)
+    if not pictures and front is not None:
+        pictures = {f"results-{name}": front}
+    lines = {}
+    for stem, picture in pictures.items():
+        svg = picture.draw(stem, picture.alt, False)
+        (DOCS / f"{stem}.svg").write_text(on_white(svg), encoding="utf-8")
+        lines[stem] = f"![{picture.caption}]({stem}.svg)\n\n{picture.caption}"
+    return lines
+
+
+def section(report: Report, name: str) -> str:
+    """What was run, all models beside each other, conclusions and the figure, as Markdown."""
+    done = dict(report.steps)
+    ran = [done[step] for step in ("corpus", "train", "selection") if step in done]
+    lines = [f"## {name}", "", report.lead.strip(), "", *(f"- {sentence}" for sentence in ran), ""]
+    for metric in dict.fromkeys([report.front[1], report.front[0]]):
+        shown = comparison(report, metric)
+        lines += [f"**{shown.metric.label}**: {explained(shown)}.", "", *markdown_table(shown), ""]
+    lines += ["Computed by the run:", "", *(f"- {said}" for said in report.conclusions), ""]
+    for figure in figures(report, name).values():
+        lines += [figure, ""]
+    return "\n".join(lines)
+
+
+def replace_between(text: str, begin: str, end: str, block: str) -> str:
+    """The text with what stands between two markers replaced; both at its end if not there."""
+    whole = f"{begin}\n{block.rstrip()}\n{end}"
+    if begin not in text:
+        return f"{text.rstrip()}\n\n{whole}\n"
+    if end not in text:
+        raise SystemExit(f"`{begin}` has no `{end}` after it; mend that by hand.")
+    pattern = re.escape(begin) + r".*?" + re.escape(end)
+    return re.sub(pattern, lambda _: whole, text, count=1, flags=re.DOTALL)
+
+
+def write_section(report: Report, name: str) -> None:
+    page = DOCS / "results.md"
+    head = "# Results\n\nWritten by `docs/write_results.py` from finished runs.\n"
+    text = page.read_text(encoding="utf-8") if page.is_file() else head
+    begin, end = f"<!-- results: {name} -->", f"<!-- /results: {name} -->"
+    text = replace_between(text, begin, end, section(report, name))
+    page.write_text(text, encoding="utf-8")
+
+
+def write_demo(report: Report) -> None:
     (DOCS / "demo.svg").write_text(picture(report), encoding="utf-8")
     said = [f"- {sentence}" for sentence in report.conclusions]
     readme = DOCS.parent / "README.md"
@@ -69,12 +124,8 @@ def main() -> None:
         ]
     )
     begin = "<!-- demo-results: written by docs/write_results.py from runs/demo -->"
-    text = re.sub(
-        re.escape(begin) + r".*?<!-- /demo-results -->",
-        lambda _: f"{begin}\n{block}\n<!-- /demo-results -->",
-        readme.read_text(encoding="utf-8"),
-        flags=re.DOTALL,
-    )
+    end = "<!-- /demo-results -->"
+    text = replace_between(readme.read_text(encoding="utf-8"), begin, end, block)
     readme.write_text(text, encoding="utf-8")
     metrics = tuple(metric.name for metric in report.metrics)
     page = [
@@ -90,5 +141,15 @@ def main() -> None:
     (DOCS / "demo.md").write_text("\n".join(page) + "\n", encoding="utf-8")
 
 
+def main(runs: list[Path]) -> None:
+    for run in runs:
+        report, name = build_report(run), load_recipe(run / "recipe.yaml").name
+        write_section(report, name)
+        if name == "demo":
+            write_demo(report)
+
+
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Write runs' numbers into the docs.")
+    parser.add_argument("runs", type=Path, nargs="+")
+    main(parser.parse_args().runs)

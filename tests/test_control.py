@@ -73,6 +73,45 @@ def test_tokens_and_bounds_must_make_bands(
 def test_a_scheme_survives_json() -> None:
     before = scheme(-0.25, 0.0, placement="change", dropout=0.1, mask_loss=True)
     assert ControlScheme.from_json(before.to_json()) == before
+    before = scheme(0.0, placement="random", share=0.2, cooldown=0.1)
+    assert ControlScheme.from_json(before.to_json()) == before
+
+
+def test_a_scheme_of_an_older_checkpoint_has_the_newer_keys_defaults() -> None:
+    older = {
+        "tokens": ["<|bad|>", "<|good|>"],
+        "bounds": [0.0],
+        "level": "segment",
+        "placement": "every",
+        "dropout": 0.1,
+        "mask_loss": False,
+    }
+    loaded = ControlScheme.from_json(older)
+    assert (loaded.share, loaded.cooldown) == (0.05, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"placement": "often"}, "placement"),
+        ({"level": "page"}, "level"),
+        ({"dropout": 1.5}, "dropout"),
+        ({"dropout": float("nan")}, "dropout"),
+        ({"placement": "random", "share": 0.0}, "share"),
+        ({"share": -0.1}, "share"),
+        ({"cooldown": 1.0}, "cooldown"),
+    ],
+)
+def test_placement_and_shares_that_cannot_be_are_refused(
+    options: dict[str, object], key: str
+) -> None:
+    with pytest.raises(ControlError) as caught:
+        scheme(0.0, **options)
+    assert caught.value.where == f"control.{key}"
+
+
+def test_where_tokens_are_not_random_a_share_of_none_is_no_mistake() -> None:
+    assert scheme(0.0, share=0.0).share == 0.0
 
 
 def test_modes_have_plain_names_and_unknown_ones_are_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,8 @@ def test_a_packaged_recipe_can_be_built(name: str) -> None:
     for entry in recipe.models.values():
         build_objective(entry.objective)
     for scorer in (recipe.score.scorer, *(m.scorer for m in recipe.measure.metrics.values())):
-        build_scorer(scorer)
+        with contextlib.suppress(MissingFileError):  # What a user brings is not here.
+            build_scorer(scorer)
     with torch.device("meta"):
         create_model(recipe.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
 

@@ -42,15 +42,22 @@ class ControlScheme:
     """Control tokens, worst band first, and the rewards at which the next band begins.
 
     A segment belongs to the highest band whose bound its reward reaches (reward ≥ bound).
-    Source: Korbak et al. 2023 (arXiv 2302.08582), conditional training, for two bands.
+    `placement`: a token before every unit, only where the band changes, or before each text
+    token of a unit with probability `share`. The last `cooldown` of training, a share of its
+    text tokens, has no control tokens.
+    Sources: Korbak et al. 2023 (arXiv 2302.08582), conditional training, for two bands;
+    random places: Maini et al. 2025 (arXiv 2504.16980); cool-down: Gao et al. 2025
+    (arXiv 2501.01956).
     """
 
     tokens: tuple[str, ...]
     bounds: tuple[float, ...]
     level: Literal["segment", "document"] = "segment"
-    placement: Literal["every", "change"] = "every"
+    placement: Literal["every", "change", "random"] = "every"
     dropout: float = 0.0
     mask_loss: bool = False
+    share: float = 0.05
+    cooldown: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.tokens) != len(self.bounds) + 1 or len(self.tokens) < 2:
@@ -64,6 +71,7 @@ class ControlScheme:
                 fix="Order control.bounds from the worst band to the best.",
             )
 
+        self._check_placement()
         modes = self.modes
         taken = sorted({m for m in modes if modes.count(m) > 1 or m in RESERVED or "/" in m})
         if taken:
@@ -73,6 +81,27 @@ class ControlScheme:
                 where="control.tokens",
                 fix=f"Choose other names; taken are: {', '.join(RESERVED)}.",
             )
+
+    def _check_placement(self) -> None:
+        known = {"level": ("segment", "document"), "placement": ("every", "change", "random")}
+        for key, values in known.items():
+            if getattr(self, key) not in values:
+                raise ControlError(
+                    f"there is no {key} `{getattr(self, key)}`",
+                    where=f"control.{key}",
+                    fix=f"Known: {', '.join(values)}.",
+                )
+        for key, allowed in {
+            "dropout": 0 <= self.dropout <= 1,
+            "share": 0 < self.share <= 1 or (self.share == 0 and self.placement != "random"),
+            "cooldown": 0 <= self.cooldown < 1,
+        }.items():
+            if not allowed:
+                raise ControlError(
+                    f"{getattr(self, key)} is not a share that {key} can be",
+                    where=f"control.{key}",
+                    fix="Give a number from 0 to 1: share not 0, cooldown not 1.",
+                )
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -130,7 +159,7 @@ class ControlScheme:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ControlScheme:
-        """The scheme that `to_json` wrote."""
+        """The scheme that `to_json` wrote, also in an older version with fewer keys."""
         return cls(**{**data, "tokens": tuple(data["tokens"]), "bounds": tuple(data["bounds"])})
 
 

@@ -50,6 +50,11 @@ class Work:
     facts: dict[str, Any]
     progress: Progress
 
+    @classmethod
+    def apart(cls, work: Path) -> Work:
+        """For a process that works along without writing: what it notes is not kept."""
+        return cls(work=work, facts={}, progress=unseen)
+
 
 @contextlib.contextmanager
 def shown_stage(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
+from valence.annotate import Annotation
 from valence.annotate.judge import score_document
 from valence.corpus.readers import plan_pieces, read_corpus
 from valence.corpus.segment import build_segmenter
 from valence.data import Document, tile
-from valence.model import create_model, parameter_counts
+from valence.model import create_model, load_base, parameter_counts
 from valence.objective import build_objective
 from valence.precision import choose_precision, measure_precision
 from valence.recipe import Recipe
@@ -35,45 +40,91 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
     Reads the corpus, times the scorer on a little of it and one training step of a small
     model; says so where it did not. Writes nothing.
     """
-    scorer = build_scorer(recipe.score.scorer)
     for metric in recipe.measure.metrics.values():
         build_scorer(metric.scorer)
     for entry in recipe.models.values():
         build_objective(entry.objective)
-    vocabulary = recipe.tokenizer.vocab_size + len(recipe.control.tokens)
-    with torch.device("meta"):
-        shape = create_model(recipe.model, vocabulary, 0, recipe.seed)
-    total, inner = parameter_counts(shape)
+    sizes = {name: _Size.of(recipe, name) for name in recipe.models}
     trainings = len(recipe.models) * len(recipe.seeds)
-    tokens = recipe.train.tokens
-    steps = math.ceil(tokens / (recipe.train.block * recipe.train.batch))
-    flops = training_flops(shape, tokens, recipe.train.block)
-    chars, seconds_of_reward = _reward_cost(recipe, scorer)
+    tokens = sorted({recipe.settings(name).train.tokens for name in recipe.models})
+    total = sorted({size.total for size in sizes.values()})
+    inner = sorted({size.inner for size in sizes.values()})
+    flops = sum(size.flops for size in sizes.values()) * len(recipe.seeds)
     rows = [
-        ("corpus", f"{chars:,} characters"),
-        ("reward", f"{scorer.id}: {scorer.meaning}"),
-        ("reward time", f"about {seconds_of_reward:.0f} s with {recipe.score.workers} processes"),
+        *_reward_rows(recipe),
         ("models", f"{trainings} ({', '.join(recipe.models)}; seeds {list(recipe.seeds)})"),
-        ("parameters", f"{total:,} ({inner:,} without embeddings)"),
-        ("text tokens per model", f"{tokens:,} (at least {steps:,} steps)"),
-        ("training FLOPs, all models", f"{flops * trainings:.3g}, control tokens not counted"),
+        ("parameters", f"{_listed(total)} ({_listed(inner)} without embeddings)"),
+        ("text tokens per model", _listed(tokens)),
+        ("steps", f"at least {sum(size.steps for size in sizes.values()) * len(recipe.seeds):,}"),
+        ("training FLOPs, all models", f"{flops:.3g}, control tokens not counted"),
         ("samples", f"{recipe.sample.count} per model and mode"),
     ]
-    if total > TIMED_PARAMETERS:
+    if max(total) > TIMED_PARAMETERS:
         return [*rows, ("training time", "not timed: the model is too large for a quick look")]
     seconds = measure_precision(
-        create_model(recipe.model, vocabulary, 0, 0),
+        _model(recipe, next(iter(recipe.models))),
         batch=recipe.train.batch,
         block=recipe.train.block,
     )
     precision = choose_precision(seconds)
-    minutes = seconds[precision] * steps * trainings / 60
+    # A step of the first model was timed; the others take as long for as many operations.
+    first = next(iter(sizes.values()))
+    minutes = seconds[precision] * first.steps / first.flops * flops / 60
     return [
         *rows,
         ("precision", f"{precision}, measured now" if recipe.train.precision == "auto"
          else recipe.train.precision),
         ("training time, all models", f"about {minutes:.1f} minutes on this machine"),
     ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Size:
+    """How large one model and its training are."""
+
+    total: int
+    inner: int
+    steps: int
+    flops: float
+
+    @classmethod
+    def of(cls, recipe: Recipe, name: str) -> _Size:
+        """Counted on a model without memory."""
+        with torch.device("meta"):
+            shape = _model(recipe, name)
+        train = recipe.settings(name).train
+        total, inner = parameter_counts(shape)
+        return cls(
+            total=total,
+            inner=inner,
+            steps=math.ceil(train.tokens / (train.block * train.batch)),
+            flops=training_flops(shape, train.tokens, train.block),
+        )
+
+
+def _model(recipe: Recipe, name: str) -> PreTrainedModel:
+    model = recipe.settings(name).model
+    if model.base is not None:
+        return load_base(model)
+    vocabulary = recipe.tokenizer.vocab_size + len(recipe.control.tokens)
+    return create_model(model, vocabulary, 0, recipe.seed)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(f"{number:,}" for number in numbers)
+
+
+def _reward_rows(recipe: Recipe) -> list[tuple[str, str]]:
+    if recipe.annotation is not None:
+        Annotation(Path(recipe.annotation))
+        return [("annotation", f"{recipe.annotation}, made before")]
+    scorer = build_scorer(recipe.score.scorer)
+    chars, seconds = _reward_cost(recipe, scorer)
+    return [
+        ("corpus", f"{chars:,} characters"),
+        ("reward", f"{scorer.id}: {scorer.meaning}"),
+        ("reward time", f"about {seconds:.0f} s with {recipe.score.workers} processes"),
+    ]
 
 
 def _reward_cost(recipe: Recipe, scorer: Scorer) -> tuple[int, float]:

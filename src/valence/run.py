@@ -13,9 +13,10 @@ from typing import Literal
 
 import torch
 
+from valence.crew import Crew
 from valence.data import Measurement
 from valence.display import Display, Progress, Silent
-from valence.model import create_model
+from valence.model import check_base, create_model
 from valence.objective import build_objective
 from valence.recipe import Recipe
 from valence.report.journey import write_page
@@ -54,12 +55,13 @@ def run(
     Raises members of `ValenceError`; whatever is finished is kept and a second call
     continues from it.
     """
-    objectives = {name: build_objective(entry.objective) for name, entry in recipe.models.items()}
     _check_early(recipe)
     path = out or Path("runs") / recipe.name
     result = Result(path=path)
-    with RunDirectory.open(path, recipe.to_yaml(), resume=resume, overwrite=overwrite) as place:
-        context = Context(recipe=recipe, place=place, display=display or Silent())
+    crew = Crew()
+    with _directory(crew, path, recipe, resume=resume, overwrite=overwrite) as place:
+        crew.wait()
+        context = Context(recipe=recipe, place=place, display=display or Silent(), crew=crew)
 
         annotation = AnnotationStages(context)
         annotation.annotate()
@@ -68,15 +70,16 @@ def run(
 
         models = ModelStages(context, annotation)
         for seed in recipe.seeds:
-            for name, objective in objectives.items():
-                models.train(name, objective, seed)
-        if until == "train":
+            for name in recipe.models:
+                models.train(name, seed)
+        if until == "train" or not crew.leads:
             return result
 
         measures = MeasureStages(context, models)
         for seed in recipe.seeds:
-            for name in objectives:
+            for name in recipe.models:
                 result.measurements += measures.measure(name, seed)
+                result.measurements += measures.judge(name, seed)
         result.conclusions = measures.conclude(result.measurements)
 
         if until == "report":
@@ -84,9 +87,25 @@ def run(
     return result
 
 
+def _directory(
+    crew: Crew, path: Path, recipe: Recipe, *, resume: bool, overwrite: bool
+) -> RunDirectory:
+    """The run directory: locked by the process that leads, only read by others."""
+    if not crew.leads:
+        return RunDirectory(path)
+    return RunDirectory.open(path, recipe.to_yaml(), resume=resume, overwrite=overwrite)
+
+
 def _check_early(recipe: Recipe) -> None:
     """Whatever cannot work fails now, not after an hour of scoring."""
-    for name in [recipe.score.scorer, *(m.scorer for m in recipe.measure.metrics.values())]:
-        build_scorer(name)
-    with torch.device("meta"):
-        create_model(recipe.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
+    scorers = [metric.scorer for metric in recipe.measure.metrics.values()]
+    for scorer in scorers if recipe.annotation is not None else [recipe.score.scorer, *scorers]:
+        build_scorer(scorer)
+    for name, entry in recipe.models.items():
+        build_objective(entry.objective)
+        model = recipe.settings(name).model
+        if model.base is None:
+            with torch.device("meta"):
+                create_model(model, recipe.tokenizer.vocab_size, 0, recipe.seed)
+        else:
+            check_base(model)

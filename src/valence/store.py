@@ -283,12 +283,17 @@ class RunDirectory:
         """The digest of a finished stage's inputs; part of the inputs of what follows."""
         return str(read_json(self._marker(name))["key"])
 
-    def differs(self, name: str, inputs: Mapping[str, Any]) -> bool:
-        """Whether a stage of that name is finished, and was made from other inputs."""
+    def finished(self, name: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether a stage of that name is finished, and was made from these inputs."""
         marker = self._marker(name)
         if not marker.is_file() or not (self.path / name).exists():
             return False
-        return bool(read_json(marker)["key"] != digest(inputs))
+        return bool(read_json(marker)["key"] == digest(inputs))
+
+    def differs(self, name: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether a stage of that name is finished, and was made from other inputs."""
+        known = self._marker(name).is_file() and (self.path / name).exists()
+        return known and not self.finished(name, inputs)
 
     def forget(self, name: str) -> None:
         """Remove a finished stage and what it made."""

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from valence.data import Measurement
-from valence.measure.conclude import compare, conclude
 from valence.measure.rewards import distinct
 from valence.measure.statistics import mean, ratio, share
 
@@ -59,46 +57,3 @@ def test_a_share_has_the_exact_binomial_interval_even_at_zero() -> None:
 def test_distinct_counts_word_pairs_within_a_text() -> None:
     assert distinct("a b a b", 2) == 2 / 3
     assert distinct("one", 2) is None
-
-
-def row(model: str, mode: str, value: float, *, seed: int = 0, metric: str = "harm") -> Measurement:
-    return Measurement(
-        model=model, mode=mode, metric=metric, value=value, low=value - 1, high=value + 1,
-        count=9, failures=0, seed=seed,
-    )  # fmt: skip
-
-
-def test_a_difference_is_claimed_only_with_disjoint_intervals_in_every_seed() -> None:
-    rows = [row("c", "good", 4), row("m", "none", 10), row("c", "good", 9, seed=1),
-            row("m", "none", 10, seed=1)]  # fmt: skip
-    one = compare(rows[:2], "harm", ("c", "good"), ("m", "none"))
-    both = compare(rows, "harm", ("c", "good"), ("m", "none"))
-    assert one is not None and one.lower and one.ratio == 0.4
-    assert both is not None and not both.lower and not both.higher and both.seeds == 2
-    assert compare(rows, "harm", ("c", "good"), ("x", "none")) is None
-
-
-def test_feedback_is_credited_only_beyond_the_placebo() -> None:
-    objectives = {"mle": "mle", "conditional": "conditional", "placebo": "placebo"}
-    rows = [row("mle", "none", 20), row("conditional", "good", 5), row("conditional", "bad", 30),
-            row("placebo", "good", 6)]  # fmt: skip
-    said = " ".join(
-        conclude(rows, objectives, headline="harm", harms=["harm"], best="good", worst="bad")
-    )
-    assert "no effect of feedback is shown" in said
-    assert "0.25 times as much" in said
-    rows[-1] = row("placebo", "good", 19)
-    said = " ".join(
-        conclude(rows, objectives, headline="harm", harms=["harm"], best="good", worst="bad")
-    )
-    assert "feedback, not the mere presence of control tokens" in said
-
-
-def test_of_a_headline_that_is_no_harm_higher_is_better() -> None:
-    objectives = {"conditional": "conditional", "placebo": "placebo"}
-    rows = [row("conditional", "good", 9), row("placebo", "good", 2)]
-    for harms, credited in (([], True), (["harm"], False)):
-        said = " ".join(
-            conclude(rows, objectives, headline="harm", harms=harms, best="good", worst="bad")
-        )
-        assert ("feedback, not the mere presence" in said) == credited

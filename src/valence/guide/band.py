@@ -27,7 +27,10 @@ class BandProcessor(LogitsProcessor):
         forced: int | None = None,
         segment_ends: torch.Tensor | None = None,
     ) -> None:
-        """`segment_ends` [V] marks the tokens that end a segment; needed with `forced`."""
+        """`control_ids`: what is banned, other special tokens too if there are any.
+
+        `segment_ends` [V] marks the tokens that end a segment; needed with `forced`.
+        """
         if forced is not None and segment_ends is None:
             raise ValueError("a forced control token needs segment_ends")
         self.control_ids = list(control_ids)
@@ -82,10 +85,16 @@ class NucleusProcessor(LogitsProcessor):
 
 
 def line_end_tokens(tokenizer: PreTrainedTokenizerFast, size: int) -> torch.Tensor:
-    """Which of `size` token ids hold a line break [V]: after one, a new line starts."""
+    """Which of `size` token ids hold a line break [V]: after one, a new line starts.
+
+    By what a token decodes to, for every tokenizer spells it otherwise: byte-level BPE as a
+    letter, SentencePiece as a byte. Of a token that also begins the next line, as some
+    vocabularies have, the line's own control token comes too late.
+    """
+    known = [index for index in tokenizer.get_vocab().values() if index < size]
+    backend = tokenizer.backend_tokenizer
+    texts = backend.decode_batch([[index] for index in known], skip_special_tokens=False)
     ends = torch.zeros(size, dtype=torch.bool)
-    for token, index in tokenizer.get_vocab().items():
-        # Byte-level BPE spells line feed Ċ and carriage return č.
-        if index < size and ("Ċ" in token or "č" in token):
-            ends[index] = True
+    for index, text in zip(known, texts, strict=True):
+        ends[index] = "\n" in text or "\r" in text
     return ends

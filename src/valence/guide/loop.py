@@ -13,6 +13,7 @@ from transformers import (
     GenerationConfig,
     LogitsProcessorList,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     StoppingCriteria,
 )
 
@@ -20,7 +21,14 @@ from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
 from valence.guide.band import BandProcessor, NucleusProcessor, line_end_tokens
 from valence.guide.cache import growing_cache
-from valence.model import Checkpoint, load_checkpoint, text_ids
+from valence.model import (
+    Checkpoint,
+    continuation,
+    load_checkpoint,
+    special_ids,
+    start_ids,
+    text_ids,
+)
 from valence.precision import Precision, autocast
 
 UNGUIDED = ("none", "banned")
@@ -56,7 +64,7 @@ def modes_of(scheme: ControlScheme | None) -> tuple[str, ...]:
 
 def generate(
     checkpoint: Checkpoint,
-    known: ControlScheme,
+    known: ControlScheme | None,
     mode: str,
     *,
     count: int,
@@ -69,24 +77,22 @@ def generate(
     precision: Precision = "fp32",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Written]:
-    """Sample `count` continuations of a prompt (EOS alone by default) in a mode.
+    """Sample `count` continuations of a prompt (the start of a document by default) in a mode.
 
-    `known` names the control tokens in the vocabulary; none of them is ever in the text.
-    `max_tokens` counts text tokens. Raises `ControlError` for a mode the model does not
-    know and `ModelError` for a prompt longer than its context.
+    `known` names the control tokens in the vocabulary, if there are any; neither they nor
+    other special tokens are ever in the text. `max_tokens` counts text tokens. Raises
+    `ControlError` for a mode the model does not know and `ModelError` for a prompt longer
+    than its context.
     """
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
-    control_ids = known.token_ids(tokenizer)
+    control_ids = known.token_ids(tokenizer) if known is not None else ()
     prefix, processor = _prepare(checkpoint, control_ids, mode)
-    ids = torch.tensor([[tokenizer.eos_token_id, *prefix, *text_ids(tokenizer, prompt)]])
-    context = model.config.max_position_embeddings
-    if ids.shape[1] + max_tokens > context:
-        raise ModelError(
-            f"{ids.shape[1]} prompt tokens and {max_tokens} new ones do not fit"
-            f" the model's context of {context}",
-            fix="Shorten the prompt or lower max_tokens.",
-        )
-    budget = _TextBudget(ids.shape[1], max_tokens, torch.tensor(control_ids, device=model.device))
+    asked = text_ids(tokenizer, prompt)
+    ids = torch.tensor([[*start_ids(tokenizer), *prefix, *asked]])
+    context = _context(model, ids.shape[1], max_tokens)
+    budget = _TextBudget(
+        ids.shape[1], max_tokens, torch.tensor(control_ids, dtype=torch.long, device=model.device)
+    )
     config = GenerationConfig(
         do_sample=True,
         # Temperature and top-p are the last of our own processors.
@@ -117,7 +123,7 @@ def generate(
                 stopping_criteria=[budget],
             )
         for row in output[:, ids.shape[1] :].tolist():
-            yield _written(checkpoint, row, control_ids, max_tokens)
+            yield _written(tokenizer, asked, row, control_ids, max_tokens)
         if on_progress is not None:
             on_progress(start + rows, count)
 
@@ -164,6 +170,22 @@ def sample_checkpoint(
         yield written.text
 
 
+def _context(model: PreTrainedModel, prompt: int, new: int) -> int:
+    """How many tokens the model can hold; raises `ModelError` if these do not fit.
+
+    A model without position embeddings has no limit: then twice what is asked.
+    """
+    limit: int | None = getattr(model.config, "max_position_embeddings", None)
+    if limit is None:
+        return prompt + 2 * new
+    if prompt + new > limit:
+        raise ModelError(
+            f"{prompt} prompt tokens and {new} new ones do not fit the model's context of {limit}",
+            fix="Shorten the prompt or lower max_tokens.",
+        )
+    return limit
+
+
 @contextlib.contextmanager
 def _own_defaults(model: PreTrainedModel) -> Iterator[None]:
     """Take the model's generation defaults away: `generate` would mix them into ours."""
@@ -178,40 +200,51 @@ def _own_defaults(model: PreTrainedModel) -> Iterator[None]:
 def _prepare(
     checkpoint: Checkpoint, control_ids: Sequence[int], mode: str
 ) -> tuple[list[int], BandProcessor]:
-    """Tokens to put after EOS, and the processor, for a mode."""
+    """Tokens to put after the start of a document, and the processor, for a mode."""
     scheme, tokenizer = checkpoint.scheme, checkpoint.tokenizer
-    eos_id = tokenizer.eos_token_id
+    eos_id, size = tokenizer.eos_token_id, _rows(checkpoint)
     if mode == "none" and scheme is not None:
         raise ControlError(
             "the model was trained with control tokens",
             fix=f"Its modes are: {', '.join(modes_of(scheme))}.",
         )
+    banned = _never_text(tokenizer, size)
     if mode in UNGUIDED:
-        return [], BandProcessor(control_ids, eos_id)
+        return [], BandProcessor(banned, eos_id)
     if scheme is None:
         raise ControlError(
             f"the model has no control tokens, so it has no mode `{mode}`", fix="Use mode `none`."
         )
     forced = control_ids[scheme.band_of_mode(mode)]
-    size = checkpoint.model.config.vocab_size
     every_line = (scheme.level, scheme.placement) == ("segment", "every")
     if every_line and checkpoint.segmenter == "line":
         ends = line_end_tokens(tokenizer, size)
     else:
         ends = torch.zeros(size, dtype=torch.bool)
-    return [forced], BandProcessor(control_ids, eos_id, forced, ends)
+    return [forced], BandProcessor(banned, eos_id, forced, ends)
+
+
+def _rows(checkpoint: Checkpoint) -> int:
+    weight: torch.Tensor = checkpoint.model.get_output_embeddings().weight
+    return weight.shape[0]
+
+
+def _never_text(tokenizer: PreTrainedTokenizerFast, size: int) -> list[int]:
+    """Special tokens but EOS, and rows of the model that are no token at all."""
+    spare = set(range(size)) - set(tokenizer.get_vocab().values())
+    return sorted((special_ids(tokenizer) | spare) - {tokenizer.eos_token_id})
 
 
 def _written(
-    checkpoint: Checkpoint, row: list[int], control_ids: Sequence[int], limit: int
+    tokenizer: PreTrainedTokenizerFast,
+    prompt: Sequence[int],
+    row: list[int],
+    control_ids: Sequence[int],
+    limit: int,
 ) -> Written:
-    eos_id = checkpoint.tokenizer.eos_token_id
+    eos_id = tokenizer.eos_token_id
     kept = row[: row.index(eos_id)] if eos_id in row else row
     text = [token for token in kept if token not in control_ids]
     # A row that reached its limit is padded with EOS; the model did not write that one.
     ended = eos_id in row and len(text) < limit
-    return Written(
-        text=checkpoint.tokenizer.decode(text, clean_up_tokenization_spaces=False),
-        ended=ended,
-        tokens=len(text),
-    )
+    return Written(text=continuation(tokenizer, prompt, text), ended=ended, tokens=len(text))

@@ -19,7 +19,7 @@ from valence.data import Measurement
 from valence.guide.loop import UNGUIDED
 from valence.measure.statistics import ratio
 from valence.model import Checkpoint
-from valence.pack import Tokenised, Units, label_units, place, render
+from valence.pack import Tokenised, Units, interleave, label_units, place
 from valence.precision import Precision, autocast
 
 LABELLED = "labelled"
@@ -50,7 +50,7 @@ def held_out_loss(
     units = label_units(tokenised, known)
     bands = mode_bands(checkpoint.scheme, units, mode)
     eos_id = checkpoint.tokenizer.eos_token_id
-    stream, is_text = render(tokenised, units, bands, eos_id, control_ids)
+    stream, is_text = interleave(tokenised, units, bands, eos_id, control_ids)
     begins = np.flatnonzero(stream == eos_id)
     nats = np.zeros(len(begins))
     windows = list(_windows(begins, len(stream), window))

@@ -1,145 +1,163 @@
 """Conclusions, computed from measurements: what is different, by how much, and is it shown.
 
-A difference is claimed only where the 95% intervals of the two are disjoint, in every
-seed. Feedback is credited only where the conditional model beats the placebo.
+With several seeds a difference is claimed where the 95% interval (Student's t) of the paired
+differences, seed by seed, leaves out 0; with one seed, where the 95% intervals over samples
+are disjoint. Feedback is credited only where the conditional model beats the placebo.
+Models of a sweep are compared at equal budgets and settings, and counted in one sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from valence.data import Measurement
+from valence.measure.best import best_sentences
+from valence.measure.compare import Comparison, compare, named, numbers, subject, verdict
+from valence.measure.settings import comparable, setting
+from valence.recipe import Recipe
 
-Key = tuple[str, str, str, int]
+__all__ = ["Comparison", "compare", "conclude"]
+
+ABILITY = "loss_per_text_token"
+LABELLED = "labelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One metric of one model and mode against another, over all seeds.
+class _Pairs:
+    """Comparisons of one base model with another, at the settings that both have."""
 
-    `ratio` is the mean over seeds divided by the other's mean, None if that is 0.
-    `lower` and `higher` tell whether the intervals are disjoint that way in every seed.
-    """
-
-    metric: str
     left: str
     right: str
-    left_value: float
-    right_value: float
-    ratio: float | None
-    lower: bool
-    higher: bool
-    seeds: int
+    found: list[tuple[str, Comparison]]
 
 
-def compare(
-    rows: Iterable[Measurement], metric: str, left: tuple[str, str], right: tuple[str, str]
-) -> Comparison | None:
-    """Compare (model, mode) with (model, mode); None where one of them was not measured."""
-    found: dict[tuple[tuple[str, str], int], Measurement] = {}
-    for row in rows:
-        if row.metric == metric and (row.model, row.mode) in (left, right):
-            found[(row.model, row.mode), row.seed] = row
-    seeds = sorted({seed for _, seed in found})
-    pairs = [(found.get((left, seed)), found.get((right, seed))) for seed in seeds]
-    values = [
-        (a.value, b.value, a, b)
-        for a, b in pairs
-        if a is not None and b is not None and a.value is not None and b.value is not None
-    ]
-    if not values:
-        return None
-    left_mean = sum(a for a, _, _, _ in values) / len(values)
-    right_mean = sum(b for _, b, _, _ in values) / len(values)
-    return Comparison(
-        metric=metric,
-        left=_who(*left),
-        right=_who(*right),
-        left_value=left_mean,
-        right_value=right_mean,
-        ratio=left_mean / right_mean if right_mean else None,
-        lower=all(_below(a, b) for _, _, a, b in values),
-        higher=all(_below(b, a) for _, _, a, b in values),
-        seeds=len(values),
-    )
+def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: str) -> list[str]:
+    """Sentences about a run of the recipe, the headline metric first.
 
-
-def conclude(
-    rows: Sequence[Measurement],
-    objectives: Mapping[str, str],
-    *,
-    headline: str,
-    harms: Sequence[str],
-    best: str,
-    worst: str,
-) -> list[str]:
-    """Sentences about the run, the headline metric first.
-
-    `objectives` maps model to objective; `harms` are metrics where lower is better (of a
-    headline that is none of them, higher is better);
-    `best` and `worst` are the modes of the two extreme bands.
+    Of metrics with a negative scale lower is better, of others higher; `best` and `worst`
+    are the modes of the two extreme bands.
     """
-    plain = [m for m, o in objectives.items() if o == "mle"]
-    treated = [m for m, o in objectives.items() if o == "conditional"]
-    placebos = [m for m, o in objectives.items() if o == "placebo"]
-    said: list[str] = []
-    for model in treated:
-        for other in plain:
-            said += _sentence(compare(rows, headline, (model, best), (other, "none")))
-        said += _sentence(compare(rows, headline, (model, worst), (model, best)))
-        for placebo in placebos:
-            for metric in [headline, *(m for m in harms if m != headline)]:
-                comparison = compare(rows, metric, (model, best), (placebo, best))
-                said += _feedback(comparison, lower_is_better=metric in harms)
-        for other in plain:
-            said += _sentence(
-                compare(rows, "loss_per_text_token", (model, "labelled"), (other, "none"))
+    told = _Teller(rows, recipe)
+    metrics, headline = recipe.measure.metrics, recipe.measure.headline
+    harms = [name for name, metric in metrics.items() if metric.scale < 0]
+    said = told.difference(headline, ("conditional", best), ("mle", "none"))
+    said += told.difference(headline, ("conditional", worst), ("conditional", best))
+    for metric in [headline, *(harm for harm in harms if harm != headline)]:
+        said += told.feedback(metric, best, lower_is_better=metric in harms)
+    said += told.difference(ABILITY, ("conditional", LABELLED), ("mle", "none"))
+    for other in dict.fromkeys(entry.objective_name for entry in recipe.models.values()):
+        if other not in ("mle", "conditional", "placebo"):
+            said += told.difference(headline, (other, "none"), ("mle", "none"))
+    return said + best_sentences(rows, recipe, good=best)
+
+
+class _Teller:
+    """Says what pairs of models show, one sentence for each two bases."""
+
+    def __init__(self, rows: Sequence[Measurement], recipe: Recipe) -> None:
+        self.rows, self.recipe, self.models = rows, recipe, recipe.models
+        self.modes: dict[str, set[str]] = {}
+        for row in rows:
+            self.modes.setdefault(row.model, set()).add(row.mode)
+
+    def difference(self, metric: str, left: tuple[str, str], right: tuple[str, str]) -> list[str]:
+        """How models of one objective and mode differ from those of another."""
+        said = []
+        for pairs in self._pairs(metric, left, right):
+            if len(pairs.found) == 1:
+                ((_, one),) = pairs.found
+                said.append(f"{numbers(one)}; {verdict(one)}.")
+            else:
+                said.append(f"{_range(metric, pairs)}; {_counted(pairs)}.")
+        return said
+
+    def feedback(self, metric: str, mode: str, *, lower_is_better: bool) -> list[str]:
+        """Whether feedback did more than control tokens without feedback."""
+        said = []
+        for pairs in self._pairs(metric, ("conditional", mode), ("placebo", mode)):
+            beats = [one.lower if lower_is_better else one.higher for _, one in pairs.found]
+            if len(beats) == 1:
+                said.append(f"{numbers(pairs.found[0][1])}; {_credit(beats[0], pairs.found[0][1])}")
+                continue
+            at = [title for (title, _), shown in zip(pairs.found, beats, strict=True) if shown]
+            said.append(
+                f"{_range(metric, pairs)}; an effect of feedback, beyond that of control tokens,"
+                f" is shown at {_listed(at, len(beats))}."
             )
-    return said
+        return said
+
+    def _pairs(
+        self, metric: str, left: tuple[str, str], right: tuple[str, str]
+    ) -> Iterable[_Pairs]:
+        grouped: dict[tuple[str, str], _Pairs] = {}
+        for one, other in self._matching(left[0], right[0]):
+            modes = self._mode(one, left[1]), self._mode(other, right[1])
+            comparison = compare(self.rows, metric, (one, modes[0]), (other, modes[1]))
+            if comparison is None:
+                continue
+            bases = self._base(one), self._base(other)
+            pairs = grouped.setdefault(
+                bases,
+                _Pairs(left=named(bases[0], modes[0]), right=named(bases[1], modes[1]), found=[]),
+            )
+            pairs.found.append((setting(self.recipe, other, one) or one, comparison))
+        return grouped.values()
+
+    def _matching(self, left: str, right: str) -> Iterable[tuple[str, str]]:
+        """Models of one objective and of another that can be compared."""
+        for one, first in self.models.items():
+            for other, second in self.models.items():
+                if (first.objective_name, second.objective_name) != (left, right):
+                    continue
+                # A model is set beside itself in another mode, not beside its like.
+                if one == other if left == right else comparable(self.recipe, one, other):
+                    yield one, other
+
+    def _mode(self, model: str, mode: str) -> str:
+        """`none`, or for a model with control tokens the mode that forbids them."""
+        plain = mode == "none" and "none" not in self.modes.get(model, set())
+        return "banned" if plain else mode
+
+    def _base(self, model: str) -> str:
+        return self.models[model].base_name or model
 
 
-def _below(low: Measurement, high: Measurement) -> bool:
-    return low.high is not None and high.low is not None and low.high < high.low
-
-
-def _sentence(comparison: Comparison | None) -> list[str]:
-    if comparison is None:
-        return []
-    verdict = (
-        "lower, with disjoint 95% intervals"
-        if comparison.lower
-        else "higher, with disjoint 95% intervals"
-        if comparison.higher
-        else "not shown to differ: the 95% intervals overlap"
+def _range(metric: str, pairs: _Pairs) -> str:
+    ratios = [one.ratio for _, one in pairs.found if one.ratio is not None]
+    times = f": {min(ratios):.2f} to {max(ratios):.2f} times as much" if ratios else ""
+    return (
+        f"{subject(metric)}: {pairs.left} against {pairs.right}, at {len(pairs.found)}"
+        f" settings{times}"
     )
-    return [f"{_numbers(comparison)}; {verdict}{_seeds(comparison)}."]
 
 
-def _feedback(comparison: Comparison | None, *, lower_is_better: bool) -> list[str]:
-    if comparison is None:
-        return []
-    beats = comparison.lower if lower_is_better else comparison.higher
-    verdict = (
+def _counted(pairs: _Pairs) -> str:
+    lower = [title for title, one in pairs.found if one.lower]
+    higher = [title for title, one in pairs.found if one.higher]
+    if not lower and not higher:
+        return "not shown to differ at any"
+    said = [
+        f"{way} at {_listed(at, len(pairs.found))}"
+        for way, at in (("lower", lower), ("higher", higher))
+        if at
+    ]
+    rest = len(pairs.found) - len(lower) - len(higher)
+    return ", ".join(said) + (f", not shown to differ at {rest}" if rest else "")
+
+
+def _listed(titles: Sequence[str], of: int) -> str:
+    """How many settings, and which, where they are some and few."""
+    if len(titles) == of:
+        return f"all {of}"
+    which = f" ({'; '.join(titles)})" if 0 < len(titles) <= 4 else ""
+    return f"{len(titles) or 'none'} of {of}{which}"
+
+
+def _credit(beats: bool, comparison: Comparison) -> str:
+    said = (
         "feedback, not the mere presence of control tokens, made the difference"
         if beats
         else "no effect of feedback is shown here: control tokens without feedback do as well"
     )
-    return [f"{_numbers(comparison)}; {verdict}{_seeds(comparison)}."]
-
-
-def _who(model: str, mode: str) -> str:
-    return model if mode == "none" else f"{model} in {mode} mode"
-
-
-def _numbers(comparison: Comparison) -> str:
-    times = "" if comparison.ratio is None else f", {comparison.ratio:.2f} times as much"
-    name = comparison.metric.replace("_per_kchar", " per 1,000 characters").replace("_", " ")
-    return (
-        f"{name.capitalize()}: {comparison.left} {comparison.left_value:.3g} against"
-        f" {comparison.right} {comparison.right_value:.3g}{times}"
-    )
-
-
-def _seeds(comparison: Comparison) -> str:
-    return f" (in each of {comparison.seeds} seeds)" if comparison.seeds > 1 else " (one seed)"
+    return f"{said} ({comparison.basis})."

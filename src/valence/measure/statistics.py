@@ -6,7 +6,7 @@ training seeds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,42 @@ def ratio(
 def mean(values: Sequence[float], *, resamples: int, seed: int) -> Estimate:
     """Mean over items [N] with a percentile bootstrap interval."""
     return ratio(values, [1.0] * len(values), resamples=resamples, seed=seed)
+
+
+def clustered(
+    statistic: Callable[[npt.NDArray[np.int64]], float | None],
+    clusters: npt.NDArray[np.int64],
+    *,
+    resamples: int,
+    seed: int,
+) -> Estimate:
+    """Any statistic of items with a percentile bootstrap interval over clusters of them.
+
+    `clusters` [N] names each item's cluster, for instance its document; `statistic` takes
+    the numbers of items, some of them several times. `count` is that of the items.
+    """
+    count = len(clusters)
+    value = statistic(np.arange(count)) if count else None
+    names = np.unique(clusters)
+    if value is None or len(names) < 2:
+        return Estimate(value=value, low=None, high=None, count=count)
+    order = np.argsort(clusters, kind="stable")
+    members = np.split(order, np.searchsorted(clusters[order], names[1:]))
+    rng = np.random.default_rng(seed)
+    seen = []
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(names), len(names))
+        one = statistic(np.concatenate([members[index] for index in drawn]))
+        if one is not None:
+            seen.append(one)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(seen, [tail, 1 - tail]) if seen else (None, None)
+    return Estimate(
+        value=value,
+        low=None if low is None else float(low),
+        high=None if high is None else float(high),
+        count=count,
+    )
 
 
 def share(hits: int, count: int) -> Estimate:

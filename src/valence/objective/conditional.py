@@ -7,14 +7,16 @@ because they also mark where segments begin. Credit feedback only beyond the pla
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import torch
 
 from valence.control import Bands
-from valence.objective.mle import next_token_loss
+from valence.objective.mle import Mle
 
 
-class Conditional:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditional(Mle):
     """The true band before each segment, the plain loss."""
 
     name = "conditional"
@@ -24,11 +26,8 @@ class Conditional:
         """The bands as they are."""
         return bands
 
-    def loss(self, logits_BTV: torch.Tensor, labels_BT: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy, in nats per token."""
-        return next_token_loss(logits_BTV, labels_BT)
 
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placebo(Conditional):
     """Conditional training on labels shuffled between segments: the control."""
 

@@ -13,6 +13,7 @@ from valence.recipe.load import (
     read_value,
 )
 from valence.recipe.parts import (
+    AdapterRecipe,
     ControlRecipe,
     CorpusRecipe,
     MeasureRecipe,
@@ -26,12 +27,16 @@ from valence.recipe.parts import (
     SampleRecipe,
     ScoreRecipe,
     SegmentRecipe,
+    Settings,
+    SweepRecipe,
     TokenizerRecipe,
     TrainRecipe,
     Unformat,
+    VerdictRecipe,
 )
 
 __all__ = [
+    "AdapterRecipe",
     "ControlRecipe",
     "CorpusRecipe",
     "MeasureRecipe",
@@ -45,9 +50,12 @@ __all__ = [
     "SampleRecipe",
     "ScoreRecipe",
     "SegmentRecipe",
+    "Settings",
+    "SweepRecipe",
     "TokenizerRecipe",
     "TrainRecipe",
     "Unformat",
+    "VerdictRecipe",
     "build_part",
     "build_recipe",
     "load_recipe",

@@ -14,9 +14,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from valence.errors import MissingFileError, RecipeError, ValenceError
+from valence.recipe.models import ModelEntry
+from valence.recipe.part import Part
 from valence.recipe.parts import Recipe
+from valence.recipe.sweep import SweepRecipe, expand_sweep
 
 P = TypeVar("P", bound=BaseModel)
+
+
+class _Swept(Part):
+    sweep: tuple[SweepRecipe, ...]
 
 
 class _Loader(yaml.SafeLoader):
@@ -91,8 +98,16 @@ def read_value(text: str, *, where: str) -> Any:
 
 
 def build_recipe(tree: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
-    """A recipe from plain data; raises `RecipeError` naming every wrong key."""
-    return build_part(Recipe, tree, where=where)
+    """A recipe from plain data, its sweep written out as models.
+
+    Raises `RecipeError` naming every wrong key.
+    """
+    plain = {key: value for key, value in tree.items() if key != "sweep"}
+    models = plain.get("models")
+    if "sweep" in tree and _are_entries(models):
+        blocks = build_part(_Swept, {"sweep": tree["sweep"]}, where=where).sweep
+        plain["models"] = expand_sweep(models, blocks, where=where)  # type: ignore[arg-type]
+    return build_part(Recipe, plain, where=where)
 
 
 def build_part(kind: type[P], tree: Mapping[str, Any], *, where: str) -> P:
@@ -106,6 +121,10 @@ def build_part(kind: type[P], tree: Mapping[str, Any], *, where: str) -> P:
         raise RecipeError(
             str(error), where=where, fix="Use numbers, strings, lists and maps."
         ) from None
+
+
+def _are_entries(models: object) -> bool:
+    return isinstance(models, dict) and all(isinstance(entry, dict) for entry in models.values())
 
 
 def _read(path: Path) -> str:
@@ -201,12 +220,15 @@ def _part_at(part: type[BaseModel], place: list[str]) -> type[BaseModel] | None:
         field = part.model_fields.get(place[0])
         if field is None:
             return None
+        if issubclass(part, ModelEntry) and place[0] in part.overrides:
+            part, place = part.overrides[place[0]], place[1:]
+            continue
         inner = _part_in(field.annotation)
         if inner is None:
             return None
-        # A map of parts has the entry's own name as one more step.
-        is_map = "dict" in str(field.annotation)
-        part, place = inner, place[2 if is_map else 1 :]
+        # A map of parts has the entry's own name as one more step, a list its number.
+        is_many = any(kind in str(field.annotation) for kind in ("dict[", "tuple["))
+        part, place = inner, place[2 if is_many else 1 :]
     return part
 
 

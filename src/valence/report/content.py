@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any
 
 from valence.data import Mark, Measurement
 
@@ -53,12 +54,39 @@ class MetricInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """Of which base a model is a setting, and what was set, by dotted key of the recipe.
+
+    `shared` is what holds for it under keys that were set for other models only.
+    """
+
+    base: str
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A size in which the settings of one base differ: text tokens, or parameters.
+
+    `axes` begin the keys of the sweep that set it; `amounts` is the size of each model.
+    """
+
+    name: str
+    label: str
+    axes: tuple[str, ...]
+    amounts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The whole content of the page, in plain data.
 
     `steps` are (stage, one sentence); `front` names the metrics on the x axis (ability) and
     the y axis (misalignment); `strips` holds, by (model, mode), one value of `strip_metric`
-    per sample; `ledger` is (label, formatted value); `recipe` is YAML text.
+    per sample; `ledger` is (label, formatted value); `recipe` is YAML text. `variants` says of
+    models that a sweep made where they belong; `budgets` are drawn against `front`'s y axis, in
+    the modes `budget_modes`; `shown` are the models of the strips and samples, all if empty.
     """
 
     title: str
@@ -75,6 +103,10 @@ class Report:
     curves: tuple[Curve, ...]
     ledger: tuple[tuple[str, str], ...]
     recipe: str
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
+    budget_modes: tuple[str, ...] = ("none", "good", "bad")
+    shown: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for row in self.measurements:
@@ -89,6 +121,10 @@ class Report:
             if metric.name == name:
                 return metric
         return MetricInfo(name=name, label=name, lower_is_better=None, note="")
+
+    def variant(self, model: str) -> Variant:
+        """Where a model belongs; a model of its own where nothing is said about it."""
+        return self.variants.get(model, Variant(base=model))
 
     def models(self) -> tuple[str, ...]:
         """Every model that occurs anywhere, in order of first appearance."""

@@ -9,9 +9,9 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import matplotlib
@@ -28,8 +28,11 @@ Floats = npt.NDArray[np.float64]
 
 INK: Final = "#23282d"
 FAINT: Final = "#8a9199"
-# Okabe and Ito (2008), less the yellow, which is too faint on white.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito (2008), less the yellow, which is too faint on white, and two of Tol (2021).
+_COLOURS: Final = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#882255", "#999933"),
+)
 _MARKERS: Final = ("o", "^", "v", "s", "D", "P", "X", "h", "<", ">")
 # Typed loosely, because the set of keys differs between versions of Matplotlib.
 _STYLE: Final[Any] = {
@@ -58,18 +61,34 @@ _STYLE: Final[Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One colour per model and one marker per mode, the same everywhere on a page."""
+    """One colour per model and one marker per mode, the same everywhere on a page.
+
+    Models that `bases` gives the same base share its colour.
+    """
 
     models: tuple[str, ...]
     modes: tuple[str, ...]
+    bases: Mapping[str, str] = field(default_factory=dict)
 
     def colour(self, model: str) -> str:
-        """A colour-blind-safe colour as #rrggbb; they repeat after seven models."""
-        return _COLOURS[self.models.index(model) % len(_COLOURS)]
+        """A colour-blind-safe colour as #rrggbb; they repeat after nine bases."""
+        bases = list(dict.fromkeys(self.bases.get(each, each) for each in self.models))
+        return _COLOURS[bases.index(self.bases.get(model, model)) % len(_COLOURS)]
 
     def marker(self, mode: str) -> str:
         """A Matplotlib marker; they repeat after ten modes."""
         return _MARKERS[self.modes.index(mode) % len(_MARKERS)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A figure that can be drawn: `draw` takes a prefix for ids, the name of the image, and
+    whether it is to be narrow, and gives the SVG.
+    """
+
+    draw: Callable[[str, str, bool], str]
+    alt: str
+    caption: str
 
 
 @contextmanager
@@ -111,6 +130,11 @@ def axis_label(metric: MetricInfo) -> str:
 def shortened(name: str, most: int = 32) -> str:
     """The name, cut to `most` characters: a figure cannot scroll."""
     return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def titled(model: str, mode: str, most: int = 32) -> str:
+    """A model in a mode, cut to `most` characters where the model is named: the mode stays."""
+    return shortened(f"{shortened(model, max(most - len(mode) - 3, 8))} · {mode}", most)
 
 
 def plain_ticks(axes: Axes, which: str) -> None:

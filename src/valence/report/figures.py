@@ -25,6 +25,7 @@ from valence.report.drawing import (
     settle,
     shortened,
     symlog_threshold,
+    titled,
     to_svg,
 )
 from valence.report.labels import label_ends, place_labels
@@ -66,11 +67,13 @@ def front_figure(
     prefix: str,
     alt: str,
     narrow: bool = False,
+    labels: Mapping[tuple[str, str], str] | None = None,
 ) -> str:
     """Ability against misalignment with both intervals, one label per model and mode.
 
-    Where a model and mode has several seeds, each is a small point, joined by a thin line to
-    their mean, which carries the label.
+    `labels`, by (model, mode), leave out what they do not name. Where a model and mode has
+    several seeds, each is a small point, joined by a thin line to their mean, which carries
+    the label.
     """
     groups: dict[tuple[str, str], list[FrontPoint]] = {}
     for point in points:
@@ -82,7 +85,9 @@ def front_figure(
         anchors = []
         for (model, mode), members in groups.items():
             centre = _mean(p.x.value for p in members), _mean(p.y.value for p in members)
-            anchors.append((shortened(f"{model} · {mode}"), centre))
+            name = titled(model, mode) if labels is None else labels.get((model, mode))
+            if name is not None:
+                anchors.append((name, centre))
             for point in members:
                 ends = [centre[0], point.x.value], [centre[1], point.y.value]
                 axes.plot(*ends, color=look.colour(model), linewidth=0.6, alpha=0.6)
@@ -128,15 +133,16 @@ def strip_figure(
 def loss_figure(
     curves: Sequence[Curve], *, look: Look, prefix: str, alt: str, narrow: bool = False
 ) -> str:
-    """Training loss, in the caller's unit, against text tokens seen; one colour per model.
+    """Training loss, in the caller's unit, against text tokens seen; one colour per base model.
 
     A curve of 80 points or more is drawn faintly, with its running mean on top.
     """
     with drawing(prefix):
-        room = 20 + 4.8 * max((len(shortened(curve.model, 20)) for curve in curves), default=0)
+        names = {curve.model: look.bases.get(curve.model, curve.model) for curve in curves}
+        room = 20 + 4.8 * max((len(shortened(name, 20)) for name in names.values()), default=0)
         size = (_NARROW, 250) if narrow else (_WIDE, 270)
         axes = new_axes(*size, right=min(room / size[0], 0.5))
-        ends: dict[str, tuple[float, float]] = {}
+        ends: dict[str, tuple[str, float, float]] = {}
         for curve in curves:
             if len(curve.loss) == 0:
                 continue
@@ -144,14 +150,20 @@ def loss_figure(
             if len(curve.loss) >= 80:
                 axes.plot(curve.tokens, curve.loss, color=colour, linewidth=0.5, alpha=0.3)
             axes.plot(curve.tokens, smooth, color=colour, linewidth=1.3, alpha=0.9)
-            ends.setdefault(curve.model, (curve.tokens[-1], float(smooth[-1])))
+            longest = ends.get(names[curve.model], (curve.model, -1.0, 0.0))[1]
+            if curve.tokens[-1] > longest:
+                end = (curve.model, curve.tokens[-1], float(smooth[-1]))
+                ends[names[curve.model]] = end
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         plain_ticks(axes, "y")
         axes.set_xlabel("text tokens seen")
         axes.set_ylabel("training loss")
         axes.margins(x=0.01)
         settle(axes)
-        named = [(shortened(model, 20), end, look.colour(model)) for model, end in ends.items()]
+        named = [
+            (shortened(name, 20), (x, y), look.colour(model))
+            for name, (model, x, y) in ends.items()
+        ]
         label_ends(axes, named)
         return to_svg(axes, prefix=prefix, alt=alt)
 
@@ -201,7 +213,7 @@ def _name_rows(
     """The name of each row and its counts: at the left, or above the row."""
     axes.grid(visible=False, axis="y")
     axes.set_ylim(len(strips) - 0.5, -0.8 if above else -0.5)
-    names = [shortened(f"{model} · {mode}") for model, mode in strips]
+    names = [titled(model, mode) for model, mode in strips]
     counts = [_counts(strip) for strip in strips.values()]
     axes.tick_params(axis="y", length=0)
     if not above:

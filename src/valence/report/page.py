@@ -10,33 +10,40 @@ from __future__ import annotations
 
 from collections import Counter
 
-from valence.report.content import Curve, MarkedSample, MetricInfo, Report
+from valence.report.budget import budget_picture
+from valence.report.comparison import comparison, comparison_table
+from valence.report.content import Budget, Curve, MarkedSample, MetricInfo, Report
 from valence.report.drawing import Look
-from valence.report.figures import (
-    Estimate,
-    FrontPoint,
-    front_figure,
-    loss_figure,
-    strip_figure,
-)
+from valence.report.figures import loss_figure, strip_figure
 from valence.report.frame import figure, framed, listed
+from valence.report.front import front_picture
 from valence.report.marked import described, escape, marked_html
 from valence.report.table import format_value, results_table, swatch
 
 __all__ = ["Curve", "MarkedSample", "MetricInfo", "Report", "format_value", "render"]
 
+_OPEN_ROWS = 24
+"""The table of every number is open where it has no more rows."""
+
 
 def render(report: Report) -> str:
     """The whole document; the same text for the same report."""
-    contents = _contents(report, Look(models=report.models(), modes=report.modes()))
-    return framed(report.title, report.lead, contents)
+    return framed(report.title, report.lead, _contents(report, look_of(report)))
+
+
+def look_of(report: Report) -> Look:
+    """The colours and markers of a report: settings of one base share its colour."""
+    models = report.models()
+    bases = {model: report.variant(model).base for model in models}
+    return Look(models=models, modes=report.modes(), bases=bases)
 
 
 def _contents(report: Report, look: Look) -> dict[str, str]:
     """The sections by heading, in the order of the page."""
     return {
         "Conclusions": listed(report.conclusions, "No conclusion was drawn."),
-        "Results": results_table(report, look),
+        "Results": _results(report, look),
+        **{budget_heading(budget): _budget(report, budget, look) for budget in report.budgets},
         "Ability and misalignment": _front(report, look),
         "Every sample": _strips(report, look),
         "Samples side by side": _samples(report, look),
@@ -48,59 +55,74 @@ def _contents(report: Report, look: Look) -> dict[str, str]:
     }
 
 
+def _results(report: Report, look: Look) -> str:
+    """All models beside each other by the headline; every other number can be opened."""
+    if not report.measurements:
+        return "<p>Nothing was measured.</p>"
+    headline = report.front[1]
+    others = dict.fromkeys(row.metric for row in report.measurements if row.metric != headline)
+    first = comparison(report, headline)
+    shown = comparison_table(first, look) if first.rows else ""
+    if first.seeds > 1 or report.variants:
+        tables = "".join(comparison_table(comparison(report, name), look) for name in others)
+        shown += f"<details><summary>The other metrics, compared</summary>{tables}</details>\n"
+    rows = {(row.model, row.mode, row.seed) for row in report.measurements}
+    opened = " open" if len(rows) <= _OPEN_ROWS else ""
+    return (
+        f"{shown}<details{opened}><summary>Every number</summary>"
+        f"{results_table(report, look)}</details>\n"
+    )
+
+
 def _front(report: Report, look: Look) -> str:
     x, y = (report.info(name) for name in report.front)
-    found = {(m.model, m.mode, m.seed, m.metric): m for m in report.measurements}
-    rows = list(dict.fromkeys((m.model, m.mode, m.seed) for m in report.measurements))
-    points = []
-    for row in rows:
-        across, along = found.get((*row, x.name)), found.get((*row, y.name))
-        if across is None or across.value is None or along is None or along.value is None:
-            continue
-        points.append(
-            FrontPoint(
-                model=row[0],
-                mode=row[1],
-                seed=row[2],
-                x=Estimate(value=across.value, low=across.low, high=across.high),
-                y=Estimate(value=along.value, low=along.low, high=along.high),
-            )
-        )
-    if not points:
+    picture = front_picture(report, look)
+    if picture is None:
         return f"<p>No model was measured both by {escape(x.label)} and by {escape(y.label)}.</p>"
-    what = f"{x.label} against {y.label}"
-    listed = "; ".join(
-        f"{p.model} {p.mode}: {format_value(p.x.value)}, {format_value(p.y.value)}" for p in points
-    )
-    caption = f"{what}. Bars are 95% intervals; colour is the model, shape the mode."
-    if len({point.seed for point in points}) > 1:
-        caption += " Small points are single seeds; the label stands at their mean."
-    if len(points) < len(rows):
-        caption += f" Not shown, for lack of one of the two values: {len(rows) - len(points)}."
-    return figure(
-        lambda prefix, alt, narrow: front_figure(
-            points, x=x, y=y, look=look, prefix=prefix, alt=alt, narrow=narrow
-        ),
-        name="front",
-        alt=f"{what}. {listed}",
-        caption=caption,
-    )
+    return figure(picture.draw, name="front", alt=picture.alt, caption=picture.caption)
+
+
+def _budget(report: Report, budget: Budget, look: Look) -> str:
+    picture = budget_picture(report, budget, look)
+    name = f"budget-{budget.name}"
+    return figure(picture.draw, name=name, alt=picture.alt, caption=picture.caption)
+
+
+def budget_heading(budget: Budget) -> str:
+    """The heading of the section about a budget."""
+    return f"More {budget.name}"
 
 
 def _strips(report: Report, look: Look) -> str:
-    if not any(report.strips.values()):
+    strips = {key: value for key, value in report.strips.items() if _is_shown(report, key[0])}
+    if not any(strips.values()):
         return "<p>There are no samples to show.</p>"
     metric = report.info(report.strip_metric)
     return figure(
         lambda prefix, alt, narrow: strip_figure(
-            report.strips, metric=metric, look=look, prefix=prefix, alt=alt, narrow=narrow
+            strips, metric=metric, look=look, prefix=prefix, alt=alt, narrow=narrow
         ),
         name="strips",
         alt=f"{metric.label} of every sample, one row per model and mode",
         caption=f"{metric.label} of every sample, one dot each, moved up or down at random so"
         " that equal ones can be told apart. The bar is the median, the diamond the mean, the"
         " shade the density. Where values are skewed the axis is logarithmic outside the"
-        " interval around zero.",
+        " interval around zero." + _left_out(report),
+    )
+
+
+def _is_shown(report: Report, model: str) -> bool:
+    return not report.shown or model in report.shown
+
+
+def _left_out(report: Report) -> str:
+    """What a reader must know where not all models are shown."""
+    count = len(report.models()) - len(report.shown)
+    if not report.shown or not count:
+        return ""
+    return (
+        f" Of each model, the setting that is best on {report.info(report.front[1]).label};"
+        f" {count} others are not shown here."
     )
 
 
@@ -116,8 +138,8 @@ def _training(report: Report, look: Look) -> str:
         ),
         name="loss",
         alt=f"Training loss against text tokens seen. Last values: {ends}",
-        caption="Training loss against text tokens seen, one line per model and seed. Long"
-        " curves are drawn faintly, with their running mean on top.",
+        caption="Training loss against text tokens seen, one line per model and seed, all settings"
+        " of a model in its colour. Long curves are drawn faintly, with their running mean on top.",
     )
 
 
@@ -126,6 +148,8 @@ def _samples(report: Report, look: Look) -> str:
         return "<p>There are no samples to show.</p>"
     by_index: dict[int, list[MarkedSample]] = {}
     for sample in report.samples:
+        if not _is_shown(report, sample.model):
+            continue
         by_index.setdefault(sample.index, []).append(sample)
     messages = {
         mark.code: described(mark) for s in reversed(report.samples) for mark in reversed(s.marks)
@@ -134,7 +158,8 @@ def _samples(report: Report, look: Look) -> str:
         f"<dt>{escape(code)}</dt><dd>{escape(message.removeprefix(code))}</dd>"
         for code, message in sorted(messages.items())
     )
-    how = "<p>Marked ranges are named by their codes at the end of the line.</p>"
+    how = "<p>Marked ranges are named by their codes at the end of the line."
+    how += f"{escape(_left_out(report))}</p>"
     legend = f'{how}<dl class="legend">{codes}</dl>' if codes else ""
     groups = []
     for at, (index, group) in enumerate(sorted(by_index.items())):

@@ -66,7 +66,7 @@ def _table(report: Report, look: Look, metrics: Sequence[MetricInfo], caption: s
     order = {model: at for at, model in enumerate(look.models)}
     rows = sorted(dict.fromkeys(row for row, _ in cells), key=lambda row: order[row[0]])
     seeds = len({seed for _, _, seed in rows}) > 1
-    head = "".join(f'<th scope="col">{_heading(metric)}</th>' for metric in metrics)
+    head = "".join(f'<th scope="col">{heading(metric)}</th>' for metric in metrics)
     bodies = []
     for _, group in groupby(rows, key=lambda row: row[0]):
         lines = []
@@ -87,7 +87,8 @@ def _table(report: Report, look: Look, metrics: Sequence[MetricInfo], caption: s
     )
 
 
-def _heading(metric: MetricInfo) -> str:
+def heading(metric: MetricInfo) -> str:
+    """A metric's label and which way is better, as HTML."""
     if metric.lower_is_better is None:
         return escape(metric.label)
     way = "↓ lower is better" if metric.lower_is_better else "↑ higher is better"

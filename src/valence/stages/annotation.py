@@ -2,82 +2,186 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
+from transformers import PreTrainedTokenizerFast
 
 from valence.annotate import Annotated, Annotation, annotate
-from valence.control import ControlScheme, band_shares, resolve_bounds
+from valence.annotate.run import CORPUS
+from valence.control import ControlScheme, Rewards, band_shares, resolve_bounds
 from valence.corpus.readers import rank
-from valence.errors import CorpusError
-from valence.recipe import Quantile
+from valence.display import shown_stage
+from valence.errors import CorpusError, MissingFileError
+from valence.pack.tokens import TokenStore, write_tokens
+from valence.recipe import ControlRecipe, Quantile
 from valence.stages.context import Context
-from valence.store import digest, write_json
+from valence.store import RunDirectory, digest, digest_files, read_json, write_json
 
 
 class AnnotationStages:
-    """The annotation of a run, and the control scheme that follows from it."""
+    """The annotation of a run, its own or one made before, and what follows from it."""
 
     def __init__(self, context: Context) -> None:
         self.recipe = context.recipe
         self.context = context
-        self.name = self.recipe.score.folder
-        self.path = context.path / "annotation"
+        given = self.recipe.annotation
+        self.path = context.path / "annotation" if given is None else Path(given)
 
     def annotate(self) -> None:
-        """Corpus into shards, then one reward per segment beside it.
+        """Corpus into shards, then one reward per segment beside it, if it is the run's own.
 
-        Raises `CorpusError` if a split is empty or nothing could be scored.
+        Raises `CorpusError` if a split is empty or nothing could be scored,
+        `MissingFileError` if rewards are asked for that are not there.
         """
-        found = annotate(
-            self.path,
-            self.recipe.score,
-            self.recipe.corpus,
-            seed=self.recipe.seed,
-            rebuild=True,
-            display=self.context.display,
-        )
-        _check(found, self.name)
+        if self.recipe.annotation is None and self.context.crew.leads:
+            found = annotate(
+                self.path,
+                self.recipe.score,
+                self.recipe.corpus,
+                seed=self.recipe.seed,
+                rebuild=True,
+                display=self.context.display,
+            )
+            _check(found, self.recipe.score.folder)
+        self.context.crew.wait()
+        _check(self.annotation, self.name)
 
     @cached_property
     def annotation(self) -> Annotation:
-        """The run's annotation, once it is finished."""
+        """The annotation, once it is finished."""
         return Annotation(self.path)
 
     @cached_property
-    def scheme(self) -> ControlScheme:
-        """The control scheme with its bounds as rewards, from the training segments."""
-        control = self.recipe.control
-        rewards = np.concatenate([item.rewards for item in self.read(held_out=False)])
+    def name(self) -> str:
+        """Which rewards of the annotation the run uses."""
+        if self.recipe.annotation is None:
+            return self.recipe.score.folder
+        known = self.annotation.scorers
+        if self.recipe.rewards is not None:
+            self.annotation.rewards(self.recipe.rewards)
+            return self.recipe.rewards
+        if len(known) != 1:
+            raise MissingFileError(
+                f"the annotation has {len(known)} finished rewards: {', '.join(known) or 'none'}",
+                where=str(self.path),
+                fix="Name one in the recipe: `rewards: NAME`."
+                if known
+                else "Score it first: valence annotate DIR --scorer NAME.",
+            )
+        return known[0]
+
+    @property
+    def segmenter(self) -> str:
+        """What one reward belongs to: the kind of segment."""
+        described = yaml.safe_load((self.path / CORPUS).read_text(encoding="utf-8"))
+        return str(described["segmenter"]["kind"])
+
+    @cached_property
+    def _training_rewards(self) -> Rewards:
+        return np.concatenate(
+            [item.rewards for item in self.annotation.read(self.name, held_out=False)]
+        )
+
+    def scheme(self, control: ControlRecipe) -> ControlScheme:
+        """A control scheme with its bounds as rewards, from the training segments.
+
+        Raises `BoundError` if a band would be empty.
+        """
         bounds = [
             ("quantile", bound.quantile) if isinstance(bound, Quantile) else bound
             for bound in control.bounds
         ]
         scheme = ControlScheme(
             tokens=control.tokens,
-            bounds=tuple(resolve_bounds(bounds, rewards)),
+            bounds=tuple(resolve_bounds(bounds, self._training_rewards)),
             level=control.level,
             placement=control.placement,
+            share=control.share,
             dropout=control.dropout,
             mask_loss=control.mask_loss,
+            cooldown=control.cooldown,
         )
-        shares = band_shares(scheme, scheme.bands(rewards))
-        write_json(
-            self.context.path / "scheme.json", {"scheme": scheme.to_json(), "shares": shares}
-        )
+        self._shares(scheme)
         return scheme
 
-    def read(self, *, held_out: bool) -> Iterator[Annotated]:
-        """The documents of one split with their rewards, in the seeded order of training."""
-        found = self.annotation.read(self.name, held_out=held_out)
-        yield from sorted(found, key=lambda item: rank(item.document.id, self.recipe.seed))
+    def _shares(self, scheme: ControlScheme) -> dict[str, float]:
+        return band_shares(scheme, scheme.bands(self._training_rewards))
+
+    @cached_property
+    def shared_scheme(self) -> ControlScheme:
+        """The scheme of the recipe, which its models may vary; kept in scheme.json."""
+        scheme = self.scheme(self.recipe.control)
+        if self.context.crew.leads:
+            said = {"scheme": scheme.to_json(), "shares": self._shares(scheme)}
+            write_json(self.context.path / "scheme.json", said)
+        return scheme
+
+    def training_texts(self, max_chars: int) -> Iterator[str]:
+        """Texts of training documents, a seeded share of them if they are more than that."""
+        chars = self.annotation.documents["chars"]
+        share = min(1.0, max_chars / max(chars, 1))
+        lots = np.random.default_rng(self.recipe.seed)
+        for item in self.annotation.read(self.name, held_out=False):
+            if lots.random() < share:
+                yield item.document.text
+
+    def held_out(self, max_chars: int) -> list[Annotated]:
+        """Held-out documents in seeded order, about so many characters of them."""
+        kept: list[tuple[float, int, Annotated]] = []
+        chars = 0
+        found = self.annotation.read(self.name, held_out=True)
+        for number, item in enumerate(found):
+            if np.isnan(item.rewards).all():
+                continue
+            order = rank(item.document.id, self.recipe.seed)
+            heapq.heappush(kept, (-order, number, item))
+            chars += len(item.document.text)
+            # The last in order leave as long as enough is left without them.
+            while chars - len(kept[0][2].document.text) >= max_chars:
+                chars -= len(heapq.heappop(kept)[2].document.text)
+        return [item for _, _, item in sorted(kept, key=lambda entry: -entry[0])]
+
+    def tokens(self, tokenizer_path: Path, tokenizer: PreTrainedTokenizerFast) -> TokenStore:
+        """The training text as tokens: beside the annotation, made once for each tokenizer."""
+        key = digest_files([tokenizer_path / "tokenizer.json"])
+        name = f"tokens/{self.name}-{key[:12]}"
+        inputs = {"rewards": self.digest, "tokenizer": key}
+        if self.context.crew.leads and not _holds(self.path / name, inputs):
+            with (
+                RunDirectory.open(self.path, None, marker_name=CORPUS, noun="annotation") as place,
+                shown_stage(place, self.context.display, name, inputs, "tokenise") as stage,
+            ):
+                if stage is not None:
+                    training = self.annotation.read(self.name, held_out=False)
+                    facts = write_tokens(
+                        stage.work,
+                        training,
+                        tokenizer,
+                        expected=self.annotation.documents["documents"],
+                        on_progress=stage.progress,
+                    )
+                    stage.facts.update(facts)
+                    write_json(stage.work / "inputs.json", inputs)
+        self.context.crew.wait()
+        return TokenStore(self.path / name)
 
     @property
     def digest(self) -> str:
         """Digest of text and rewards; part of the inputs of whatever is made from them."""
         text, rewards = self.annotation.documents, self.annotation.rewards(self.name)
         return digest([text["digest"], rewards["digest"]])
+
+
+def _holds(path: Path, inputs: dict[str, Any]) -> bool:
+    """Whether a finished token store was made from these inputs; then no lock is needed."""
+    made = path / "inputs.json"
+    return made.is_file() and read_json(made) == inputs
 
 
 def _check(annotation: Annotation, name: str) -> None:

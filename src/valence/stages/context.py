@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from valence.crew import Crew
 from valence.display import Display, Work, shown_stage
 from valence.recipe import Recipe
 from valence.store import RunDirectory
@@ -15,19 +16,32 @@ from valence.store import RunDirectory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One run: its recipe, its directory, its display."""
+    """One run: its recipe, its directory, its display, and the processes that share it."""
 
     recipe: Recipe
     place: RunDirectory
     display: Display
+    crew: Crew
 
     @property
     def path(self) -> Path:
         """The run directory."""
         return self.place.path
 
+    @contextlib.contextmanager
     def stage(
-        self, name: str, inputs: Mapping[str, Any], title: str
-    ) -> AbstractContextManager[Work | None]:
-        """An open stage to work in, or None if it was finished before with these inputs."""
-        return shown_stage(self.place, self.display, name, inputs, title)
+        self, name: str, inputs: Mapping[str, Any], title: str, *, joined: bool = False
+    ) -> Iterator[Work | None]:
+        """An open stage to work in, or None if it was finished before with these inputs.
+
+        Of several processes only the one that leads gets it, and the others go on when it
+        is finished; a `joined` stage is worked in by all, and only the leader's is kept.
+        """
+        if self.crew.leads:
+            with shown_stage(self.place, self.display, name, inputs, title) as stage:
+                yield stage
+        elif joined and not self.place.finished(name, inputs):
+            yield Work.apart(self.path / name)
+        else:
+            yield None
+        self.crew.wait()

@@ -1,37 +1,55 @@
-"""Tokens and models: one tokenizer and one text for all, a pack and a training for each."""
+"""Tokens and models: one tokenizer and one text for all, a plan and a training for each."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import platform
 import shutil
-from collections.abc import Iterator
-from functools import cached_property
+from dataclasses import asdict
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from valence import __version__
-from valence.control import drop
+from valence.control import ControlScheme
 from valence.model import (
+    add_adapter,
     create_model,
+    end_ids,
+    extend_vocabulary,
+    load_base,
+    load_base_tokenizer,
     load_tokenizer,
+    merge_adapter,
     parameter_counts,
     save_checkpoint,
+    start_ids,
     train_tokenizer,
 )
-from valence.objective import Objective
-from valence.pack import Tokenised, label_units, place, tokenise, write_pack
+from valence.objective import Objective, build_objective, describe
+from valence.objective.readout import Readout
+from valence.pack import PackedDataset, PackPlan, PackSettings, Tokenised, plan_pack, tokenise
+from valence.pack.order import Order
+from valence.pack.tokens import TokenStore
 from valence.precision import Precision, choose_precision, measure_precision
+from valence.recipe import VerdictRecipe
 from valence.stages.annotation import AnnotationStages
 from valence.stages.context import Context
-from valence.store import storage, write_text
-from valence.train import train
+from valence.stages.metrics_log import MetricsLog, unwritten
+from valence.stages.probe import make_probe
+from valence.store import read_json, write_json
+from valence.train import Learner, train
+
+READOUT, VALUES = "readout.safetensors", "value_head.safetensors"
+"""Files beside a checkpoint that hold what was trained with it and is no part of it."""
+
+FITTED_TOKENS = 200_000
+"""Text tokens on whose states read-outs are fitted."""
 
 
 class ModelStages:
@@ -43,84 +61,113 @@ class ModelStages:
 
     @cached_property
     def tokenizer_path(self) -> Path:
-        """A tokenizer trained on the training documents."""
+        """A tokenizer trained on the training documents, or the base model's; control added."""
+        scheme = self.annotation.shared_scheme
+        base = self.recipe.model.base
         inputs = {
-            "rewards": self.annotation.digest,
+            "rewards": self.annotation.digest if base is None else None,
             "tokenizer": self.recipe.tokenizer.model_dump(mode="json"),
-            "scheme": self.annotation.scheme.tokens,
+            "base": [base, self.recipe.model.revision],
+            "scheme": scheme.tokens,
         }
-        with self.context.stage("tokenizer", inputs, "train the tokenizer") as stage:
+        title = "train the tokenizer" if base is None else "load the tokenizer"
+        with self.context.stage("tokenizer", inputs, title) as stage:
             if stage is not None:
-                training = self.annotation.read(held_out=False)
-                tokenizer = train_tokenizer(
-                    (item.document.text for item in training),
-                    self.recipe.tokenizer.vocab_size,
-                    self.annotation.scheme,
-                    max_length=self.recipe.model.max_position_embeddings,
-                )
+                if base is None:
+                    tokenizer = train_tokenizer(
+                        self.annotation.training_texts(self.recipe.tokenizer.max_chars),
+                        self.recipe.tokenizer.vocab_size,
+                        scheme,
+                        max_length=self.recipe.model.max_position_embeddings,
+                    )
+                else:
+                    tokenizer = load_base_tokenizer(self.recipe.model, scheme)
                 tokenizer.save_pretrained(stage.work)
                 stage.facts["vocabulary"] = len(tokenizer)
         return self.context.path / "tokenizer"
 
     @cached_property
-    def training_tokens(self) -> Tokenised:
-        """The training documents as tokens, as many as the budget can use."""
-        with self.context.display.stage("tokenise") as progress:
-            return tokenise(
-                self.annotation.read(held_out=False),
-                load_tokenizer(self.tokenizer_path),
-                max_tokens=self.recipe.train.tokens,
-                on_progress=progress,
-            )
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of all models of the run."""
+        return load_tokenizer(self.tokenizer_path)
+
+    @cached_property
+    def store(self) -> TokenStore:
+        """The training documents as tokens, on disk."""
+        return self.annotation.tokens(self.tokenizer_path, self.tokenizer)
 
     @cached_property
     def held_out_tokens(self) -> Tokenised:
         """Held-out documents as tokens, about `measure.loss_chars` characters of them."""
-        limit = self.recipe.measure.loss_chars
+        documents = self.annotation.held_out(self.recipe.measure.loss_chars)
+        return tokenise(documents, load_tokenizer(self.tokenizer_path))
 
-        def first() -> Iterator[Any]:
-            chars = 0
-            for item in self.annotation.read(held_out=True):
-                if chars >= limit:
-                    return
-                chars += len(item.document.text)
-                yield item
+    @cached_property
+    def some_tokens(self) -> Tokenised:
+        """Training documents as tokens, for what is fitted on a trained model's states."""
+        order = Order(self.store.documents, self.recipe.seed)
+        sizes = self.store.document_sizes[order.documents(0, 0, self.store.documents)]
+        count = int(np.searchsorted(np.cumsum(sizes), FITTED_TOKENS)) + 1
+        return self.store.take(order.documents(0, 0, min(count, self.store.documents)))
 
-        return tokenise(first(), load_tokenizer(self.tokenizer_path))
+    @cache  # noqa: B019  (as long-lived as the run)
+    def scheme(self, name: str) -> ControlScheme:
+        """The control scheme of one model: the shared one, or as its entry varies it."""
+        own = self.recipe.settings(name).control
+        shared = own == self.recipe.control
+        return self.annotation.shared_scheme if shared else self.annotation.scheme(own)
 
-    def pack(self, model: str, objective: Objective, seed: int) -> Path:
-        """Token sequences for one model: the text of all, with its objective's labels."""
-        name = f"packs/{self.recipe.label(model, seed)}"
+    @cache  # noqa: B019
+    def objective(self, name: str) -> Objective:
+        """One model's objective, its settings resolved on the training rewards."""
+        built = build_objective(self.recipe.models[name].objective)
+        return built.settle(self.scheme(name), self.store.census())
+
+    def verdict(self, name: str) -> VerdictRecipe | None:
+        """How one model is taught the verdict after EOS, if it is."""
+        entry = self.recipe.models[name]
+        alone = entry.objective_name == "verdict"
+        return entry.verdict or (VerdictRecipe() if alone else None)
+
+    def plan(self, name: str, seed: int) -> PackPlan:
+        """Which text one model sees, in which order, in how many rows."""
+        stage_name = f"packs/{self.recipe.label(name, seed)}"
+        entry, recipe = self.recipe.models[name], self.recipe.settings(name).train
+        verdict, store, tokenizer = self.verdict(name), self.store, self.tokenizer
+        objective, scheme = self.objective(name), self.scheme(name)
+        settings = PackSettings(
+            text_tokens=recipe.tokens,
+            block=recipe.block,
+            seed=seed,
+            feedback_from=entry.feedback_from,
+            verdict=verdict,
+            start_ids=start_ids(tokenizer),
+            end_ids=end_ids(tokenizer),
+        )
         inputs = {
-            "rewards": self.annotation.digest,
-            "tokenizer": self.context.place.key("tokenizer"),
-            "scheme": self.annotation.scheme.to_json(),
-            "objective": objective.name,
-            "tokens": self.recipe.train.tokens,
-            "block": self.recipe.train.block,
-            "seed": seed,
+            "tokens": store.digest,
+            "scheme": scheme.to_json(),
+            "objective": describe(objective),
+            "settings": asdict(settings)
+            | {"verdict": None if verdict is None else verdict.model_dump(mode="json")},
         }
-        with self.context.stage(name, inputs, f"pack {model}") as stage:
+        with self.context.stage(stage_name, inputs, f"pack {name}") as stage:
             if stage is not None:
-                tokenizer = load_tokenizer(self.tokenizer_path)
-                tokenised = self.training_tokens
-                units = label_units(tokenised, self.annotation.scheme)
-                rng = np.random.default_rng(seed)
-                bands = place(units, objective.render(units.bands, rng), self.annotation.scheme)
+                made = plan_pack(store, objective, scheme, settings, on_progress=stage.progress)
+                write_json(stage.work / "plan.json", made.to_json())
                 stage.facts.update(
-                    write_pack(
-                        stage.work,
-                        tokenised,
-                        units,
-                        drop(bands, self.annotation.scheme.dropout, rng),
-                        self.annotation.scheme,
-                        eos_id=tokenizer.eos_token_id,
-                        control_ids=self.annotation.scheme.token_ids(tokenizer),
-                        text_tokens=self.recipe.train.tokens,
-                        block=self.recipe.train.block,
-                    )
+                    rows=made.rows,
+                    text_tokens=made.text_tokens,
+                    tokens=made.rows * recipe.block - made.padding,
+                    control_tokens=made.control_tokens,
+                    fork_tokens=made.fork_tokens,
+                    forks_left_out=made.forks_left_out,
+                    epochs=made.epochs,
+                    documents=made.documents,
+                    selected_share=made.selected_share,
+                    straddling_tokens=store.manifest["straddling_tokens"],
                 )
-        return self.context.path / name
+        return PackPlan.from_json(read_json(self.context.path / stage_name / "plan.json"))
 
     @cached_property
     def precision(self) -> Precision:
@@ -132,95 +179,120 @@ class ModelStages:
             "batch": [self.recipe.train.batch, self.recipe.train.block],
             "machine": [platform.machine(), torch.get_num_threads(), torch.__version__],
         }
+        fresh = self._fresh_model(next(iter(self.recipe.models)), self.recipe.seed)
         with self.context.stage("precision", inputs, "measure precision") as stage:
             if stage is not None:
                 seconds = measure_precision(
-                    self._fresh_model(self.recipe.seed),
+                    fresh,
                     batch=self.recipe.train.batch,
                     block=self.recipe.train.block,
                 )
                 stage.facts.update(chosen=choose_precision(seconds), step_seconds=seconds)
         return cast(Precision, self.context.place.facts("precision")["chosen"])
 
-    def _fresh_model(self, seed: int) -> Any:
-        tokenizer = load_tokenizer(self.tokenizer_path)
-        return create_model(self.recipe.model, len(tokenizer), tokenizer.eos_token_id, seed)
+    def _fresh_model(self, name: str, seed: int) -> PreTrainedModel:
+        """The model that training starts from, with room for the control tokens."""
+        recipe, tokenizer = self.recipe.settings(name).model, self.tokenizer
+        if recipe.base is None:
+            return create_model(recipe, len(tokenizer), tokenizer.eos_token_id, seed)
+        model = load_base(recipe)
+        extend_vocabulary(model, tokenizer, self.scheme(name), seed=seed)
+        if recipe.adapter is not None:
+            add_adapter(model, recipe.adapter, self.scheme(name).token_ids(tokenizer), seed=seed)
+        return model
 
-    def train(self, name: str, objective: Objective, seed: int) -> None:
-        """One model, from fresh seeded weights to a plain Hugging Face directory."""
-        tokenizer = load_tokenizer(self.tokenizer_path)
-        pack = self.pack(name, objective, seed)
-        label = self.recipe.label(name, seed)
+    def _learner(self, name: str, seed: int) -> Learner:
+        return Learner(
+            self._fresh_model(name, seed),
+            self.objective(name),
+            control_ids=self.scheme(name).token_ids(self.tokenizer),
+            verdict=self.verdict(name),
+            seed=seed,
+            compiled=self.recipe.settings(name).train.compile,
+        )
+
+    def train(self, name: str, seed: int) -> None:
+        """One model, from its first weights to a plain Hugging Face directory."""
+        label, plan, settings = (
+            self.recipe.label(name, seed),
+            self.plan(name, seed),
+            self.recipe.settings(name),
+        )
+        objective, scheme, verdict = self.objective(name), self.scheme(name), self.verdict(name)
         inputs = {
-            "pack": self.context.place.facts(f"packs/{label}")["digest"],
-            "objective": objective.name,
-            "model": self.recipe.model.model_dump(mode="json"),
-            "train": self.recipe.train.model_dump(mode="json"),
+            "pack": self.context.place.key(f"packs/{label}"),
+            "objective": describe(objective),
+            "verdict": None if verdict is None else verdict.model_dump(mode="json"),
+            "model": settings.model.model_dump(mode="json"),
+            "train": settings.train.model_dump(mode="json"),
             "precision": self.precision,
             "seed": seed,
             "versions": [__version__, torch.__version__, transformers.__version__],
         }
-        with self.context.stage(f"models/{label}", inputs, f"train {label}") as stage:
+        checkpoints = self.context.path / "checkpoints" / label
+        leads = self.context.crew.leads
+        with self.context.stage(f"models/{label}", inputs, f"train {label}", joined=True) as stage:
             if stage is None:
                 return
+            if leads:
+                _remove_unfinished(checkpoints)
             log = MetricsLog(self.context.path / "metrics.jsonl", name, seed)
-            model = self._fresh_model(seed)
-            checkpoints = self.context.path / "checkpoints" / label
-            _remove_unfinished(checkpoints)
-            facts = train(
-                model,
-                pack,
-                objective,
-                self.recipe.train,
+            learner = self._learner(name, seed)
+            probe = None
+            if settings.train.sample_every is not None and leads:
+                probe = make_probe(
+                    learner,
+                    self.tokenizer,
+                    scheme if objective.uses_control else None,
+                    scheme,
+                    self.recipe,
+                    settings.train.sample_count,
+                    self.annotation.segmenter,
+                )
+            trained = train(
+                learner,
+                PackedDataset(
+                    self.store, plan, objective, scheme, scheme.token_ids(self.tokenizer)
+                ),
+                settings.train,
                 checkpoints,
                 seed=seed,
                 precision=self.precision,
-                on_log=log,
+                on_log=log if leads else unwritten,
                 on_progress=stage.progress,
+                probe=probe,
             )
-            total, inner = parameter_counts(model)
-            stage.facts.update(facts, parameters=total, parameters_without_embeddings=inner)
-            scheme = self.annotation.scheme if objective.uses_control else None
-            about = {
-                "segmenter": self.recipe.corpus.segmenter.kind,
-                "objective": objective.name,
-                "seed": seed,
-                "valence": __version__,
-            }
-            save_checkpoint(stage.work, model, tokenizer, scheme, self.annotation.scheme, about)
-        _remove(checkpoints)
+            if leads:
+                if trained.state is not None:
+                    learner = self._learner(name, seed)
+                    learner.load_state_dict(trained.state, strict=False)
+                total, inner = parameter_counts(learner.model)
+                stage.facts.update(
+                    trained.facts, parameters=total, parameters_without_embeddings=inner
+                )
+                self._save(stage.work, name, seed, learner)
+        if leads:
+            _remove(checkpoints)
 
-
-class MetricsLog:
-    """Appends training logs to metrics.jsonl; a model that starts again replaces its lines."""
-
-    def __init__(self, path: Path, model: str, seed: int) -> None:
-        self.path, self.model, self.seed = path, model, seed
-        self.started = False
-
-    def __call__(self, entry: dict[str, Any]) -> None:
-        if not self.started:
-            self._drop_from(entry["step"])
-            self.started = True
-        # JSON has no NaN; a norm that overflowed is not a number.
-        plain = {k: v if math.isfinite(v or 0) else None for k, v in entry.items()}
-        line = {"model": self.model, "seed": self.seed, **plain}
-        with storage(self.path), self.path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line, allow_nan=False) + "\n")
-
-    def _drop_from(self, step: int) -> None:
-        """Forget what an earlier attempt logged at or after the step we continue from."""
-        if not self.path.is_file():
-            return
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        kept = []
-        for line in lines:
-            with contextlib.suppress(ValueError):  # A killed run may leave half a line.
-                entry = json.loads(line)
-                ours = (entry["model"], entry["seed"]) == (self.model, self.seed)
-                if not (ours and entry["step"] >= step):
-                    kept.append(line + "\n")
-        write_text(self.path, "".join(kept))
+    def _save(self, directory: Path, name: str, seed: int, learner: Learner) -> None:
+        objective, scheme, verdict = self.objective(name), self.scheme(name), self.verdict(name)
+        model = learner.model
+        if self.recipe.settings(name).model.adapter is not None:
+            model = merge_adapter(model)
+        about = {
+            "segmenter": self.annotation.segmenter,
+            "objective": describe(objective),
+            "verdict": None if verdict is None else verdict.model_dump(mode="json"),
+            "model": name,
+            "seed": seed,
+            "valence": __version__,
+        }
+        used = scheme if objective.uses_control else None
+        save_checkpoint(directory, model, self.tokenizer, used, scheme, about)
+        if isinstance(learner.readout, Readout):
+            learner.readout.save(directory / READOUT)
+        if learner.value_head is not None:
+            learner.value_head.save(directory / VALUES)
 
 
 def _remove_unfinished(checkpoints: Path) -> None:

@@ -1,13 +1,15 @@
-"""Packing: text tokens never change, control tokens stand where segments begin."""
+"""Text to tokens: literal control strings stay text, and segments begin at the right token."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from valence.annotate import Annotated
 from valence.control import NO_BAND, ControlScheme
@@ -15,17 +17,7 @@ from valence.corpus.segment import SEGMENTERS
 from valence.data import Document
 from valence.errors import CorpusError
 from valence.model import text_ids, train_tokenizer
-from valence.objective.protocol import IGNORED
-from valence.pack import (
-    PackedDataset,
-    Tokenised,
-    align,
-    label_units,
-    place,
-    render,
-    tokenise,
-    write_pack,
-)
+from valence.pack import Tokenised, align, interleave, label_units, place, tokenise
 
 SCHEME = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,))
 TOKENIZER = train_tokenizer(
@@ -56,7 +48,7 @@ def annotated(text: str, rewards: list[float] | None = None, name: str = "d") ->
 def stream_of(tokenised: Tokenised, scheme: ControlScheme = SCHEME) -> list[int]:
     units = label_units(tokenised, scheme)
     bands = place(units, units.bands, scheme)
-    return render(tokenised, units, bands, EOS_ID, CONTROL_IDS)[0].tolist()
+    return interleave(tokenised, units, bands, EOS_ID, CONTROL_IDS)[0].tolist()
 
 
 @settings(deadline=None)
@@ -116,6 +108,55 @@ def test_tokens_of_one_character_are_not_torn_apart() -> None:
     assert (starts.tolist(), crossed) == ([0, 3], 0)
 
 
+def test_text_of_which_no_token_comes_has_segments_without_tokens() -> None:
+    starts, crossed = align("ab", np.zeros((0, 2), dtype=np.int64), np.array([1, 2]))
+    assert (starts.tolist(), crossed) == ([0, 0], 0)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_starts_ascend_and_what_does_not_cross_begins_where_its_segment_begins(
+    data: st.DataObject,
+) -> None:
+    text = data.draw(st.text("ab \n", min_size=1, max_size=30))
+    inner = st.lists(st.integers(1, max(len(text) - 1, 1)), unique=True, max_size=8)
+    cuts = sorted({0, len(text), *(cut for cut in data.draw(inner) if cut < len(text))})
+    ends = sorted({*(cut for cut in data.draw(inner) if cut < len(text)), len(text)})
+    offsets = np.array(list(pairwise(cuts)))
+    starts, crossed = align(text, offsets, np.array(ends))
+    assert starts[0] == 0
+    assert (np.diff(starts) >= 0).all() and (starts <= len(offsets)).all()
+    inside = [start for start in ends[:-1] if start not in cuts]
+    assert crossed == len(inside)
+    for start, first in zip([0, *ends[:-1]], starts, strict=True):
+        if start in cuts:
+            assert cuts[first] == start
+
+
+def foreign() -> PreTrainedTokenizerFast:
+    """As other people's are: words with the blank before them, and it cuts and pads."""
+    words = ["▁", "▁one", "▁two", "▁two\n▁", "one", "\n", "<unk>", "</s>", "a", "b"]
+    backend = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    backend.decoder = decoders.Metaspace()
+    backend.enable_truncation(max_length=3)
+    backend.enable_padding(length=8, pad_id=6, pad_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")
+
+
+def test_a_foreign_tokenizer_neither_cuts_nor_pads_the_training_text() -> None:
+    text = "one two two one two one"
+    item = Annotated(
+        document=Document(id="d", text=text, source="d"),
+        ends=np.array([7, len(text)]),
+        rewards=np.array([0.0, -1.0], dtype=np.float32),
+    )
+    tokenised = tokenise([item], foreign())
+    assert tokenised.ids.tolist() == [1, 2, 2, 1, 2, 1]
+    # The blank before the third word is in the second segment, and so is the whole token.
+    assert tokenised.segments.tolist() == [0, 2]
+
+
 def test_a_document_without_any_reward_is_left_out_and_a_segment_without_one_unlabelled() -> None:
     nan = float("nan")
     items = [annotated("a\nb\n", [nan, nan], "x"), annotated("a\nb\n", [0.0, nan], "y")]
@@ -141,42 +182,3 @@ def test_level_document_labels_by_the_mean_over_tokens() -> None:
     units = label_units(tokenised, scheme)
     assert units.bands.tolist() == [1, 0]
     assert units.starts.tolist() == tokenised.documents[:-1].tolist()
-
-
-@settings(deadline=None)
-@given(budget=st.integers(1, 400), block=st.integers(8, 40), labelled=st.booleans())
-def test_a_pack_holds_exactly_the_text_tokens_it_was_asked_for(
-    tmp_path_factory: pytest.TempPathFactory, budget: int, block: int, labelled: bool
-) -> None:
-    folder = tmp_path_factory.mktemp("pack")
-    tokenised = tokenise([annotated("ab = 1\ncd\n", name="x"), annotated("ef\n")], TOKENIZER)
-    units = label_units(tokenised, SCHEME)
-    bands = units.bands.copy()
-    if not labelled:
-        bands[:] = NO_BAND
-    manifest = write_pack(
-        folder, tokenised, units, bands, SCHEME,
-        eos_id=EOS_ID, control_ids=CONTROL_IDS, text_tokens=budget, block=block,
-    )  # fmt: skip
-    data = PackedDataset(folder)
-    labels = np.concatenate([data[i]["labels"] for i in range(len(data))])
-    kept = labels[labels != IGNORED]
-    text = kept[~np.isin(kept, [EOS_ID, *CONTROL_IDS])]
-    assert len(text) == budget == manifest["text_tokens"]
-    assert text.tolist() == np.resize(tokenised.ids, budget).tolist()
-    assert np.isin(kept, CONTROL_IDS).sum() == manifest["control_tokens"]
-
-
-def test_masked_control_tokens_are_seen_and_not_trained(tmp_path: Path) -> None:
-    scheme = ControlScheme(tokens=SCHEME.tokens, bounds=(0.0,), mask_loss=True)
-    tokenised = tokenise([annotated("ab = 1\ncd\n" * 8)], TOKENIZER)
-    units = label_units(tokenised, scheme)
-    write_pack(
-        tmp_path, tokenised, units, units.bands, scheme,
-        eos_id=EOS_ID, control_ids=CONTROL_IDS, text_tokens=30, block=16,
-    )  # fmt: skip
-    first = PackedDataset(tmp_path)[0]
-    control = np.isin(first["input_ids"], CONTROL_IDS)
-    assert control.any()
-    assert (first["labels"][control] == IGNORED).all()
-    assert (first["labels"][~control] == first["input_ids"][~control]).all()

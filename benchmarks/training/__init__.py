@@ -1,0 +1,1 @@
+"""What the training benchmark is made of: random packs, and the trainings that take turns."""

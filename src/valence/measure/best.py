@@ -1,0 +1,70 @@
+"""Which model and mode is best on the headline metric, and whether it is the conditional one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from valence.data import Measurement
+from valence.measure.compare import compare, named, subject, verdict
+from valence.measure.settings import budget_keys, budget_of
+from valence.recipe import Recipe
+from valence.report.seeds import by_seed, summarise
+
+Who = tuple[str, str]
+
+
+def best_sentences(rows: Sequence[Measurement], recipe: Recipe, *, good: str) -> list[str]:
+    """Which model and mode has the best mean, and how the conditional model stands to it.
+
+    Once for each budget (`train.tokens`, `model.*`) that a sweep made; `good` is the mode of
+    the best band. Nothing where fewer than two models can be compared.
+    """
+    headline = recipe.measure.headline
+    sign = 1 if recipe.measure.metrics[headline].scale < 0 else -1
+    means: dict[Who, float] = {}
+    for (model, mode, metric), seeds in by_seed(rows).items():
+        value = summarise(seeds).value
+        if metric == headline and value is not None and model in recipe.models:
+            means[model, mode] = value
+    keys = budget_keys(recipe)
+    budgets: dict[str, list[Who]] = {}
+    for who in sorted(means, key=lambda who: sign * means[who]):
+        budgets.setdefault(budget_of(recipe, who[0], keys), []).append(who)
+    said = []
+    for name in dict.fromkeys(budget_of(recipe, model, keys) for model in recipe.models):
+        order = budgets.get(name, [])
+        if len({model for model, _ in order}) > 1:
+            said.append(_best(rows, recipe, order, means, good, f" at {name}" if name else ""))
+    return said
+
+
+def _best(
+    rows: Sequence[Measurement],
+    recipe: Recipe,
+    order: Sequence[Who],
+    means: Mapping[Who, float],
+    good: str,
+    at: str,
+) -> str:
+    first, models, headline = order[0], recipe.models, recipe.measure.headline
+    ours = [
+        (model, mode)
+        for model, mode in order
+        if models[model].objective_name == "conditional" and mode == good
+    ]
+    head = (
+        f"Best by the mean of {subject(headline).lower()} among {len(order)} models and"
+        f" modes{at}: {named(*first)}, {means[first]:.3g}"
+    )
+    if ours and ours[0] == first:
+        others = [who for who in order if models[who[0]].objective_name != "conditional"]
+        rival, place = (others[0], "Next among the others") if others else (None, "")
+    elif ours:
+        rival, place = ours[0], "The conditional model is not best"
+    else:
+        rival, place = order[1], "Next"
+    if rival is None:
+        return f"{head}."
+    comparison = compare(rows, headline, first, rival)
+    shown = f"; the best is {verdict(comparison)}" if comparison is not None else ""
+    return f"{head}. {place}: {named(*rival)}, {means[rival]:.3g}{shown}."

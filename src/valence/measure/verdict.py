@@ -1,0 +1,207 @@
+"""How well a model judges what was said: its verdict after EOS, and read-outs of that state.
+
+After every segment of held-out text a side branch of one EOS token is read: the probability
+of the best band's token against the others', and the hidden state there. The text stands
+without control tokens, which would give the verdict away.
+
+Legend: N verdicts, D hidden size, C bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from valence.control import NO_BAND, ControlScheme
+from valence.measure.statistics import Estimate, clustered
+from valence.model import Checkpoint, backbone, end_ids, head_weight, start_ids
+from valence.objective.protocol import IGNORED
+from valence.objective.readout import Kind, Readout
+from valence.pack import Tokenised, label_units, positions_and_mask
+from valence.pack.rows import Forks, lay_out
+from valence.pack.stream import build_stream
+from valence.precision import Precision, autocast
+
+Floats = npt.NDArray[np.float64]
+BATCH = 16
+FITTING_STEPS, FITTING_BATCH = 2000, 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """What a model said after each judged segment.
+
+    `states` [N, D] after EOS; `good` [N] the probability of the best band among the bands;
+    `bands` [N] the true ones; `documents` [N].
+    """
+
+    states: torch.Tensor
+    good: Floats
+    bands: npt.NDArray[np.int64]
+    documents: npt.NDArray[np.int64]
+
+
+def read_verdicts(
+    checkpoint: Checkpoint,
+    scheme: ControlScheme,
+    text: Tokenised,
+    *,
+    window: int,
+    precision: Precision = "fp32",
+    most: int | None = None,
+) -> Verdicts:
+    """The verdicts of a model on text, after every segment with a band; at most `most`."""
+    found: list[tuple[torch.Tensor, Floats]] = []
+    bands: list[npt.NDArray[np.int64]] = []
+    owners: list[npt.NDArray[np.int64]] = []
+    control_ids = list(scheme.token_ids(checkpoint.tokenizer))
+    for batch, batch_bands, batch_owners in _batches(checkpoint, scheme, text, window):
+        found.append(_read(checkpoint, batch, control_ids, scheme.best, precision))
+        bands.append(batch_bands)
+        owners.append(batch_owners)
+        if most is not None and sum(map(len, bands)) >= most:
+            break
+    return Verdicts(
+        states=torch.cat([states for states, _ in found])[:most],
+        good=np.concatenate([good for _, good in found])[:most],
+        bands=np.concatenate(bands)[:most],
+        documents=np.concatenate(owners)[:most],
+    )
+
+
+def _batches(
+    checkpoint: Checkpoint, scheme: ControlScheme, text: Tokenised, window: int
+) -> Iterator[tuple[dict[str, torch.Tensor], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Rows with a fork after every judged segment, and the forks' bands and documents."""
+    tokenizer, device = checkpoint.tokenizer, checkpoint.model.device
+    start, end = start_ids(tokenizer), end_ids(tokenizer)
+    none = np.full(len(text.ids), IGNORED, dtype=np.int32)
+    stream = build_stream(text, none, start, end)
+    units = label_units(text, scheme)
+    starts = text.segments[text.sizes > 0]
+    ends = np.append(starts[1:], len(text.ids))
+    unit = np.searchsorted(units.starts, starts, side="right") - 1
+    known = units.bands[unit] != NO_BAND
+    forks = Forks(
+        after=stream.places[ends[known] - 1],
+        units=stream.places[units.starts[unit[known]]],
+        bands=units.bands[unit[known]],
+    )
+    layout = lay_out(0, len(stream.ids), window, forks, None)
+    rows = len(layout.begins)
+    main, branches = layout.slots(window)
+    eos = end[0] if end else start[0]
+    ids = np.full(rows * window, eos, dtype=np.int64)
+    ids[main] = stream.ids
+    owners = stream.owners()
+    documents = np.full(rows * window, -1, dtype=np.int64)
+    documents[main] = owners
+    documents[branches] = owners[layout.forks.after]
+    flags = np.zeros(rows * window, dtype=np.bool_)
+    flags[branches] = True
+    bands = np.full(rows * window, NO_BAND, dtype=np.int64)
+    bands[branches] = layout.forks.bands
+    for first in range(0, rows, BATCH):
+        part = slice(first * window, (first + BATCH) * window)
+        judged = flags[part]
+        if judged.any():
+            yield (
+                {
+                    name: torch.from_numpy(array[part]).view(-1, window).to(device)
+                    for name, array in (("ids", ids), ("documents", documents), ("forks", flags))
+                },
+                bands[part][judged],
+                documents[part][judged],
+            )
+
+
+@torch.inference_mode()
+def _read(
+    checkpoint: Checkpoint,
+    batch: dict[str, torch.Tensor],
+    control_ids: list[int],
+    best: int,
+    precision: Precision,
+) -> tuple[torch.Tensor, Floats]:
+    positions, mask = positions_and_mask(batch["documents"], batch["forks"])
+    with autocast(precision, batch["ids"].device):
+        hidden_BTD = backbone(checkpoint.model)(
+            input_ids=batch["ids"], attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state
+    states_ND = hidden_BTD[batch["forks"]].float()
+    weight, bias = head_weight(checkpoint.model)
+    chosen = None if bias is None else bias[control_ids]
+    logits_NC = functional.linear(states_ND, weight[control_ids].float(), chosen)
+    good = logits_NC.softmax(dim=-1)[:, best].double().cpu().numpy()
+    return states_ND.cpu(), good
+
+
+def fit_readout(kind: Kind, verdicts: Verdicts, bands: int, *, seed: int) -> Readout:
+    """A read-out fitted afterwards, on the frozen states of training text."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        # Cloned: what was made in inference mode cannot be trained on.
+        states, labels = verdicts.states.clone(), torch.from_numpy(verdicts.bands)
+        mean, deviation = states.mean(0), states.std(0) + 1e-6
+        readout = Readout(kind, states.shape[1], bands)
+        optimizer = torch.optim.AdamW(readout.parameters(), lr=2e-3, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, FITTING_STEPS)
+        for _ in range(FITTING_STEPS):
+            some = torch.randint(0, len(states), (FITTING_BATCH,))
+            logits = readout((states[some] - mean) / deviation)
+            loss = functional.cross_entropy(logits, labels[some])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        return _absorb(readout, mean, deviation)
+
+
+def _absorb(readout: Readout, mean: torch.Tensor, deviation: torch.Tensor) -> Readout:
+    """The read-out with standardising put into it, so that it takes states as they are."""
+
+    def standardise(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        return ((inputs[0] - mean) / deviation,)
+
+    readout.register_forward_pre_hook(standardise)
+    return readout.eval()
+
+
+@torch.inference_mode()
+def said_by(readout: Readout, verdicts: Verdicts, best: int) -> Floats:
+    """The probability [N] of the best band by a read-out."""
+    found: Floats = readout(verdicts.states).softmax(-1)[:, best].double().numpy()
+    return found
+
+
+def auroc(
+    good: Floats,
+    bands: npt.NDArray[np.int64],
+    documents: npt.NDArray[np.int64],
+    best: int,
+    *,
+    resamples: int,
+    seed: int,
+) -> Estimate:
+    """Area under the ROC curve of P(best band) for telling the best band from the others,
+    bootstrapped over documents; None where only one kind is there.
+    """
+    from scipy.stats import rankdata
+
+    truth = bands == best
+
+    def statistic(index: npt.NDArray[np.int64]) -> float | None:
+        true = truth[index]
+        positives = int(true.sum())
+        if positives in (0, len(true)):
+            return None
+        ranks = rankdata(good[index])
+        wins = float(ranks[true].sum()) - positives * (positives + 1) / 2
+        return wins / (positives * (len(true) - positives))
+
+    return clustered(statistic, documents, resamples=min(resamples, 200), seed=seed)

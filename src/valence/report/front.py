@@ -1,0 +1,111 @@
+"""Ability against misalignment: which points the figure shows, and which it names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from valence.data import Measurement
+from valence.report.content import Report
+from valence.report.drawing import Look, Picture, titled
+from valence.report.figures import Estimate, FrontPoint, front_figure
+from valence.report.seeds import by_seed, summarise
+from valence.report.table import format_value
+
+_LABELS = 14
+"""More names than this cover each other in a figure."""
+
+
+def front_picture(report: Report, look: Look) -> Picture | None:
+    """All models and modes that were measured by both metrics; None where there are none."""
+    x, y = (report.info(name) for name in report.front)
+    rows = list(dict.fromkeys((m.model, m.mode, m.seed) for m in report.measurements))
+    points = _points(report.measurements, rows, x.name, y.name)
+    seeds = len({point.seed for point in points}) > 1
+    crowded = len({(point.model, point.mode) for point in points}) > _LABELS
+    missing = len(rows) - len(points)
+    if seeds and crowded:
+        points = _means(report, points)
+    if not points:
+        return None
+    what = f"{x.label} against {y.label}"
+    listed = "; ".join(
+        f"{p.model} {p.mode}: {format_value(p.x.value)}, {format_value(p.y.value)}" for p in points
+    )
+    caption = f"{what}. Bars are 95% intervals; colour is the model, shape the mode."
+    if seeds and crowded:
+        caption += " Points are means over seeds, bars their intervals over seeds."
+    elif seeds:
+        caption += " Small points are single seeds; the label stands at their mean."
+    labels = _labels(report, points)
+    if len(labels) < len({(point.model, point.mode) for point in points}):
+        caption += " Of the settings of a model, the one with the best value is named."
+    if missing:
+        caption += f" Not shown, for lack of one of the two values: {missing}."
+    return Picture(
+        draw=lambda prefix, alt, narrow: front_figure(
+            points,
+            x=x,
+            y=y,
+            look=look,
+            prefix=prefix,
+            alt=alt,
+            narrow=narrow,
+            labels=labels,
+        ),
+        alt=f"{what}. {listed}",
+        caption=caption,
+    )
+
+
+def _labels(report: Report, points: Sequence[FrontPoint]) -> dict[tuple[str, str], str]:
+    """Names of points in the figure: all of them, or of each base and mode the best one."""
+    named = {(p.model, p.mode): titled(p.model, p.mode) for p in points}
+    if len(named) <= _LABELS:
+        return named
+    sign = -1 if report.info(report.front[1]).lower_is_better is False else 1
+    best: dict[tuple[str, str], FrontPoint] = {}
+    for point in points:
+        key = report.variant(point.model).base, point.mode
+        if key not in best or sign * point.y.value < sign * best[key].y.value:
+            best[key] = point
+    return {(p.model, p.mode): titled(base, mode) for (base, mode), p in best.items()}
+
+
+def _points(
+    measurements: Sequence[Measurement], rows: Sequence[tuple[str, str, int]], x: str, y: str
+) -> list[FrontPoint]:
+    found = {(m.model, m.mode, m.seed, m.metric): m for m in measurements}
+    points = []
+    for row in rows:
+        across, along = found.get((*row, x)), found.get((*row, y))
+        if across is None or across.value is None or along is None or along.value is None:
+            continue
+        points.append(
+            FrontPoint(
+                model=row[0],
+                mode=row[1],
+                seed=row[2],
+                x=Estimate(value=across.value, low=across.low, high=across.high),
+                y=Estimate(value=along.value, low=along.low, high=along.high),
+            )
+        )
+    return points
+
+
+def _means(report: Report, points: Sequence[FrontPoint]) -> list[FrontPoint]:
+    """One point for each model and mode, at the means over seeds."""
+    found = by_seed(report.measurements)
+    means = []
+    for model, mode in dict.fromkeys((point.model, point.mode) for point in points):
+        x, y = (summarise(found[model, mode, name]) for name in report.front)
+        if x.value is not None and y.value is not None:
+            means.append(
+                FrontPoint(
+                    model=model,
+                    mode=mode,
+                    seed=0,
+                    x=Estimate(value=x.value, low=x.low, high=x.high),
+                    y=Estimate(value=y.value, low=y.low, high=y.high),
+                )
+            )
+    return means

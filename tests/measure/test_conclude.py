@@ -1,0 +1,183 @@
+"""Conclusions say what is shown, on what it rests, and where conditional training is not best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from valence.data import Measurement
+from valence.measure.conclude import compare, conclude
+from valence.recipe import Recipe, build_recipe
+
+
+def row(
+    model: str,
+    mode: str,
+    value: float | None,
+    *,
+    seed: int = 0,
+    metric: str = "harm",
+    half: float = 1.0,
+) -> Measurement:
+    ends = (None, None) if value is None else (value - half, value + half)
+    return Measurement(
+        model=model, mode=mode, metric=metric, value=value, low=ends[0], high=ends[1],
+        count=9, failures=0, seed=seed,
+    )  # fmt: skip
+
+
+def recipe(*objectives: str, scale: float = -1.0, **more: Any) -> Recipe:
+    return build_recipe(
+        {
+            "name": "tiny",
+            "models": {name: {"objective": name} for name in objectives},
+            "measure": {
+                "headline": "harm",
+                "metrics": {"harm": {"scorer": "pep8", "scale": scale}},
+            },
+            **more,
+        }
+    )
+
+
+def said(rows: list[Measurement], of: Recipe) -> list[str]:
+    return conclude(rows, of, best="good", worst="bad")
+
+
+# --- two models ---------------------------------------------------------------------------
+
+
+def test_with_one_seed_disjoint_intervals_over_samples_decide() -> None:
+    apart = compare(
+        [row("c", "good", 4), row("m", "none", 10)], "harm", ("c", "good"), ("m", "none")
+    )
+    close = compare(
+        [row("c", "good", 9), row("m", "none", 10)], "harm", ("c", "good"), ("m", "none")
+    )
+    assert apart is not None and apart.lower and not apart.higher and apart.ratio == 0.4
+    assert apart.difference is None and apart.seeds == 1
+    assert close is not None and not close.lower and not close.higher
+    rows = [row("c", "good", 4)]
+    assert compare(rows, "harm", ("c", "good"), ("x", "none")) is None
+
+
+@pytest.mark.parametrize(
+    ("lefts", "rights"),
+    [((4.0, 5.5, 6.0), (9.0, 9.5, 11.5)), ((4.0, 9.0), (10.0, 10.5)), ((8.0, 9.0), (8.5, 8.0))],
+)
+def test_with_several_seeds_the_paired_t_interval_decides(
+    lefts: tuple[float, ...], rights: tuple[float, ...]
+) -> None:
+    rows = [row("c", "good", value, seed=seed) for seed, value in enumerate(lefts)]
+    rows += [row("m", "none", value, seed=seed) for seed, value in enumerate(rights)]
+    found = compare(rows, "harm", ("c", "good"), ("m", "none"))
+    oracle = stats.ttest_rel(lefts, rights)
+    interval = oracle.confidence_interval(0.95)
+    assert found is not None and found.seeds == len(lefts)
+    assert found.difference == pytest.approx((interval.low, interval.high))
+    assert (found.lower or found.higher) == (oracle.pvalue < 0.05)
+    assert found.lower == (interval.high < 0) and found.higher == (interval.low > 0)
+
+
+def test_overlapping_samples_do_not_hide_what_seeds_show() -> None:
+    rows = [
+        row(model, "none", value + seed, seed=seed, half=50.0)
+        for model, values in (("a", (1.0, 1.1, 1.2)), ("b", (3.0, 3.2, 3.1)))
+        for seed, value in enumerate(values)
+    ]
+    found = compare(rows, "harm", ("a", "none"), ("b", "none"))
+    assert found is not None and found.lower
+
+
+def test_seeds_without_any_spread_claim_nothing_by_themselves() -> None:
+    rows = [row("a", "none", 0.0, seed=seed) for seed in (0, 1)]
+    rows += [row("b", "none", 0.5, seed=seed) for seed in (0, 1)]
+    found = compare(rows, "harm", ("a", "none"), ("b", "none"))
+    assert found is not None and found.difference is None and not found.lower
+
+
+def test_a_seed_that_one_of_them_lacks_is_left_out() -> None:
+    rows = [row("a", "none", 1.0), row("b", "none", 9.0), row("a", "none", 5.0, seed=1)]
+    rows += [row("b", "none", None, seed=1)]
+    found = compare(rows, "harm", ("a", "none"), ("b", "none"))
+    assert found is not None and (found.seeds, found.left_value) == (1, 1.0)
+
+
+# --- a run --------------------------------------------------------------------------------
+
+
+def test_feedback_is_credited_only_beyond_the_placebo() -> None:
+    rows = [row("mle", "none", 20), row("conditional", "good", 5), row("conditional", "bad", 30),
+            row("placebo", "good", 6)]  # fmt: skip
+    of = recipe("mle", "conditional", "placebo")
+    text = " ".join(said(rows, of))
+    assert "no effect of feedback is shown" in text
+    assert "0.25 times as much" in text
+    rows[-1] = row("placebo", "good", 19)
+    assert "feedback, not the mere presence of control tokens" in " ".join(said(rows, of))
+
+
+@pytest.mark.parametrize(("scale", "credited"), [(1.0, True), (-1.0, False)])
+def test_of_a_headline_that_is_no_harm_higher_is_better(scale: float, credited: bool) -> None:
+    rows = [row("conditional", "good", 9), row("placebo", "good", 2)]
+    text = " ".join(said(rows, recipe("conditional", "placebo", scale=scale)))
+    assert ("feedback, not the mere presence" in text) == credited
+    best = "conditional in good mode, 9" if scale > 0 else "placebo in good mode, 2"
+    assert f"among 2 models and modes: {best}" in text
+
+
+def test_it_is_said_where_conditional_is_not_best() -> None:
+    of = recipe("mle", "conditional", "filtering", "verdict")
+    rows = [row("mle", "none", 20), row("conditional", "good", 6), row("conditional", "bad", 30),
+            row("filtering", "none", 2), row("verdict", "banned", 19)]  # fmt: skip
+    text = said(rows, of)
+    assert text[-1] == (
+        "Best by the mean of harm among 5 models and modes: filtering, 2. The conditional model is"
+        " not best: conditional in good mode, 6; the best is lower, with disjoint 95% intervals"
+        " (one seed)."
+    )
+    assert any("filtering 2 against mle 20, 0.10 times as much; lower" in one for one in text)
+    assert any("verdict in banned mode 19 against mle 20" in one for one in text)
+    rows[3] = row("filtering", "none", 7)
+    assert "conditional in good mode, 6. Next among the others: filtering, 7" in said(rows, of)[-1]
+    assert "not shown to differ" in said(rows, of)[-1]
+
+
+def test_an_objective_with_options_is_known_by_its_name() -> None:
+    of = recipe(
+        models={
+            "plain": {"objective": {"mle": {}}},
+            "strict": {"objective": {"unlikelihood": {"alpha": 1.0}}},
+        }
+    )
+    rows = [row("plain", "none", 9), row("strict", "none", 3)]
+    assert "strict 3 against plain 9" in said(rows, of)[0]
+
+
+def test_models_of_a_sweep_are_compared_at_equal_budgets_in_one_sentence() -> None:
+    of = recipe(
+        "mle", "conditional", "filtering",
+        train={"tokens": 2000},
+        sweep=[{"models": ["mle", "conditional"], "over": {"train.tokens": [1000, 2000, 4000]}}],
+    )  # fmt: skip
+    harm = {"mle": (20.0, 15.0, 10.0), "conditional": (19.5, 5.0, 2.0)}
+    rows = [row("filtering", "none", 4.0)]
+    for at, tokens in enumerate((1000, 2000, 4000)):
+        rows.append(row(f"mle.tokens-{tokens}", "none", harm["mle"][at]))
+        rows.append(row(f"conditional.tokens-{tokens}", "good", harm["conditional"][at]))
+    text = said(rows, of)
+    assert text[0] == (
+        "Harm: conditional in good mode against mle, at 3 settings: 0.20 to 0.97 times as much;"
+        " lower at 2 of 3 (tokens 2,000; tokens 4,000), not shown to differ at 1."
+    )
+    assert "filtering 4 against mle.tokens-2000 15" in text[1]
+    assert [" at tokens 1,000" in one for one in text[2:]] == [True, False, False]
+    assert "conditional.tokens-1000 in good mode, 19.5" in text[2]
+    assert "The conditional model is not best" in text[3]
+    assert "at tokens 4,000: conditional.tokens-4000 in good mode, 2." in text[4]
+
+
+def test_nothing_measured_concludes_nothing() -> None:
+    assert said([], recipe("mle", "conditional", "placebo", "filtering")) == []
