@@ -63,7 +63,7 @@ class Amount:
 QUICK = Amount(
     rounds=2,
     timed=(Shape(tokens=1024, size=256, vocabulary=4096),),
-    weighed=Shape(tokens=2048, size=256, vocabulary=LARGE),
+    weighed=Shape(tokens=1024, size=256, vocabulary=LARGE),
     children=1,
 )
 FULL = Amount(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,17 @@ import numpy as np
 import pytest
 
 from valence.annotate import Annotation
-from valence.corpus.readers import rank
+from valence.crew import Crew
+from valence.display import Silent
 from valence.guide.loop import sample_checkpoint
 from valence.model import load_checkpoint
-from valence.recipe import build_recipe
+from valence.pack import PackedDataset
+from valence.recipe import build_recipe, load_recipe
 from valence.run import Result, run
+from valence.stages.annotation import AnnotationStages
+from valence.stages.context import Context
+from valence.stages.models import ModelStages
+from valence.store import RunDirectory
 
 FORGED = (
     "# <|good|> says the comment, and <|endoftext|> too\n"
@@ -47,21 +52,26 @@ def test_in_training_every_control_token_is_ours_and_all_text_is_text(forged_run
         checkpoint.tokenizer.eos_token_id,
         *checkpoint.scheme.token_ids(checkpoint.tokenizer),
     ]
-    manifest = json.loads((path / "packs" / "conditional" / "manifest.json").read_text())
-    packed = np.load(path / "packs" / "conditional" / "tokens.npy").reshape(-1)
-    stream = packed[: manifest["tokens"]]
-    annotation = path / "annotation"
-    documents = sorted(
-        Annotation(annotation).read("pep8", held_out=False),
-        key=lambda item: rank(item.document.id, 0),
+    context = Context(
+        recipe=load_recipe(path / "recipe.yaml"),
+        place=RunDirectory(path),
+        display=Silent(),
+        crew=Crew(),
     )
-    text = "".join(item.document.text for item in documents)
-    decoded = checkpoint.tokenizer.decode(stream[~np.isin(stream, special)])
-    assert (text * 9).startswith(decoded)
+    models = ModelStages(context, AnnotationStages(context))
+    objective, scheme = models.objective("conditional"), models.scheme("conditional")
+    plan = models.plan("conditional", 0)
+    data = PackedDataset(models.store, plan, objective, scheme, special[1:])
+    targets = np.concatenate([data[index]["targets"] for index in range(len(data))])
+    texts = [item.document.text for item in Annotation(path / "annotation").read("pep8")]
+    decoded = checkpoint.tokenizer.decode(targets[(targets >= 0) & ~np.isin(targets, special)])
+    # All that is predicted is whole texts, but for one that is cut where the budget ends.
+    lines = {line for text in texts for line in text.splitlines()}
+    assert len(set(decoded.splitlines()) - lines) <= 2 * len(data)
     assert "<|good|>" in decoded
     assert "<|endoftext|>" in decoded
     # One token before each line: as many as there are line starts in the text.
-    assert np.isin(stream, special[1:]).sum() == pytest.approx(decoded.count("\n"), abs=1)
+    assert np.isin(targets, special[1:]).sum() == pytest.approx(decoded.count("\n"), abs=1)
 
 
 @pytest.mark.parametrize("mode", ["good", "bad", "banned"])

@@ -18,7 +18,7 @@ from valence.data import Measurement
 from valence.errors import CorpusError, ModelError, RecipeError, ScorerError
 from valence.recipe import Recipe, build_recipe, load_recipe
 from valence.run import Progress, Result, run
-from valence.stages.models import MetricsLog
+from valence.stages.metrics_log import MetricsLog
 from valence.store import read_json
 
 SAMPLED = {
@@ -32,7 +32,7 @@ SAMPLED = {
 LOSS = {"loss_per_text_token", "bits_per_byte"}
 CONTROLLED = {"good": SAMPLED, "bad": SAMPLED, "banned": SAMPLED, "labelled": LOSS}
 EXPECTED = {"mle": {"none": SAMPLED}, "conditional": CONTROLLED, "placebo": CONTROLLED}
-STAGES = 2 + 1 + 3 + 3 + 9  # annotation, tokenizer, packs, models, measures
+STAGES = 2 + 1 + 1 + 3 + 3 + 9  # annotation, tokens, tokenizer, packs, models, measures
 
 
 class Recording:
@@ -135,8 +135,11 @@ def test_nothing_unfinished_is_left(tiny_run: Result) -> None:
 def test_metrics_hold_every_step_of_every_model(tiny_run: Result) -> None:
     entries = metrics(tiny_run.path)
     assert {tuple(entry) for entry in entries} == {
-        ("model", "seed", "step", "text_tokens", "loss", "grad_norm", "learning_rate", "seconds")
-    }
+        (
+            "model", "seed", "step", "text_tokens", "loss", "nats_per_text_token", "grad_norm",
+            "learning_rate", "seconds",
+        )
+    }  # fmt: skip
     for model in EXPECTED:
         ours = [entry for entry in entries if entry["model"] == model]
         steps = read_json(tiny_run.path / "stages" / f"models.{model}.json")["facts"]["steps"]
@@ -228,7 +231,7 @@ def test_a_longer_training_keeps_the_annotation_and_the_tokenizer(
     display = Recording()
     recipe = adapted(tiny_tree, train={"tokens": 4500}, models={"mle": {"objective": "mle"}})
     run(recipe, copied_run, until="train", resume=True, display=display)
-    assert display.ran == ["pack mle", "tokenise", "train mle"]
+    assert display.ran == ["pack mle", "train mle"]
     steps = [entry["step"] for entry in metrics(copied_run) if entry["model"] == "mle"]
     assert steps == list(range(1, 19))
 

@@ -46,7 +46,9 @@ class Slow:
 def slow_rows(
     docs: Docs, objective: Any, scheme: ControlScheme, settings: PackSettings, group: Group
 ) -> Slow:
-    """The rows of a group without draws: no dropout, verdicts at all places or doc ends."""
+    """The rows of a group without draws: no dropout; verdicts, where there are any, in all
+    documents, which then have no control token, at all places or at document ends.
+    """
     stream = _stream(_texts(docs, objective, settings, group), objective, scheme, settings, group)
     places = [place for place, token in enumerate(stream) if token.text]
     end = group.skip + group.text
@@ -114,7 +116,7 @@ def _stream(
     texts: Any, objective: Any, scheme: ControlScheme, settings: PackSettings, group: Group
 ) -> list[Token]:
     stream: list[Token] = []
-    shows = objective.uses_control and group.phase == "feedback"
+    shows = objective.uses_control and group.phase == "feedback" and settings.verdict is None
     judges = settings.verdict is not None and group.phase != "plain"
     for document, text in enumerate(texts):
         stream += [Token(id=token, document=document) for token in settings.start_ids]

@@ -106,7 +106,9 @@ def _split(stream: list[int]) -> list[list[int]]:
 
 def test_phases_have_their_shares_and_their_ways(store: TokenStore) -> None:
     scheme = replace(SCHEME, cooldown=0.25)
-    given = settings_of(4_001, 64, feedback_from=0.5, verdict=verdict(), group_tokens=700)
+    given = settings_of(
+        4_001, 64, feedback_from=0.5, verdict=verdict(documents=0.5), group_tokens=700
+    )
     plan = plan_pack(store, LABELLED, scheme, given)
     tokens: Counter[str] = Counter()
     for group, rows in zip(plan.groups, rendered(store, LABELLED, plan, scheme), strict=True):
@@ -125,6 +127,10 @@ def test_a_filter_begins_with_the_feedback(store: TokenStore) -> None:
     rewards = np.repeat(store.census().rewards, store.census().sizes)[found]
     assert (rewards[:1_000] < 0).any()
     assert (rewards[1_000:] == 0).all()
+    # A document that was cut has another text now; without a filter the rest of it follows.
+    whole = plan_pack(store, LABELLED, SCHEME, settings_of(2_000, 64, feedback_from=0.5))
+    starts = [(p.groups[1].position, p.groups[1].skip) for p in (plan, whole)]
+    assert starts == [(32, 0), (31, 1_000 % 32)]
     kept = plan.selected_share * store.tokens
     assert plan.epochs == pytest.approx(1_000 / store.tokens + 1_000 / kept)
 

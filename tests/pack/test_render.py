@@ -90,6 +90,8 @@ def test_rows_are_those_of_packing_one_token_at_a_time(
         assert rows.forks is None or rows.forks.tolist() == forks.tolist()
         assert rows.rewards is not None
         assert np.array_equal(rows.rewards, rewards.astype(np.float32), equal_nan=True)
+        text = [token for token in text_targets([rows]) if token < 3 + store.tokens]
+        assert len(text) == group.text
         counted = (group.rows, group.control, group.forks, group.forks_left_out, group.padding)
         assert counted == (len(ids), slow.control, slow.forks, slow.left_out, slow.padding)
 
@@ -190,19 +192,40 @@ def test_a_share_of_inner_boundaries_and_all_ends_of_documents_are_judged(folder
         assert 0 < plan.forks_left_out <= 2 * plan.rows
 
 
+def test_what_is_judged_has_no_control_token_that_would_tell(folder: Path) -> None:
+    store = make_store(folder / "judged", [[(4, 0.0), (4, -1.0)]] * 400)
+    given = settings_of(3200, 64, verdict=verdict(documents=0.25))
+    plan = plan_pack(store, LABELLED, SCHEME, given)
+    (rows,) = rendered(store, LABELLED, plan)
+    assert rows.forks is not None
+    judged, labelled = set(), set()
+    for row in range(len(rows.ids)):
+        control = np.isin(rows.ids[row], CONTROL_IDS)
+        judged |= set(rows.documents[row][rows.forks[row]].tolist())
+        labelled |= set(rows.documents[row][control].tolist())
+    assert not judged & labelled
+    assert len(judged) / 400 == pytest.approx(0.25, abs=0.06)
+    assert len(judged | labelled) == 400
+
+
 def test_a_placebo_judges_truly_what_it_labels_at_random(folder: Path) -> None:
     docs: Docs = [[(3, 0.0)], [(3, -1.0)]] * 20
     store = make_store(folder / "placebo", docs)
     placebo = Told(shuffled=True)
-    plan = plan_pack(store, placebo, SCHEME, settings_of(120, 64, verdict=verdict()))
+    given = settings_of(120, 64, verdict=verdict(documents=0.5))
+    plan = plan_pack(store, placebo, SCHEME, given)
     (rows,) = rendered(store, placebo, plan)
     assert rows.forks is not None
     for row in range(len(rows.ids)):
         for at in np.flatnonzero(rows.forks[row]):
             text = rows.ids[row, at - 1] - 3
             assert rows.targets[row, at] == (GOOD if (text // 3) % 2 == 0 else BAD)
-    first = rows.ids[0][np.isin(rows.ids[0], CONTROL_IDS)]
-    assert len(set(first[::2].tolist())) == len(set(first[1::2].tolist())) == 2
+    shown: dict[int, set[int]] = {GOOD: set(), BAD: set()}
+    for row in range(len(rows.ids)):
+        for at in np.flatnonzero(np.isin(rows.ids[row], CONTROL_IDS)):
+            true = GOOD if ((rows.targets[row, at] - 3) // 3) % 2 == 0 else BAD
+            shown[true].add(int(rows.ids[row, at]))
+    assert shown == {GOOD: {GOOD, BAD}, BAD: {GOOD, BAD}}
 
 
 def test_a_token_is_in_sight_of_every_row_of_a_long_unit_but_none_of_a_dropped_one(

@@ -51,7 +51,7 @@ def corpus(count: int = 40) -> list[Annotated]:
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.glob("*.bin")}
+    return {path.name: path.read_bytes() for path in directory.glob("*.raw")}
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_what_a_kill_left_is_cut_to_size_or_else_written_anew(
         write_tokens(tmp_path, killed_after(corpus(), 20), TOKENIZER)
     path = array_path(tmp_path, "segments")
     if harm == "longer":
-        path.write_bytes(path.read_bytes() + b"half a rec")
+        path.write_bytes(path.read_bytes() + b"half a rec" * 10_000)
     elif harm == "shorter":
         path.write_bytes(path.read_bytes()[:-3])
     elif harm == "gone":
@@ -190,7 +190,7 @@ def test_a_file_of_another_size_is_refused_by_name(tmp_path: Path, name: str, ha
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-2] if harm == "short" else path.read_bytes() + b"12")
-    with pytest.raises(StoreError, match=rf"{name}\.bin") as caught:
+    with pytest.raises(StoreError, match=rf"{name}\.raw") as caught:
         TokenStore(tmp_path)
     assert "Delete" in str(caught.value)
 
@@ -204,7 +204,7 @@ def test_damage_inside_a_file_is_found_by_its_ends_or_by_the_digest(tmp_path: Pa
     with pytest.raises(StoreError, match="digest"):
         TokenStore(tmp_path).verify()
     np.zeros(3, dtype="<i8").tofile(array_path(tmp_path, "documents"))
-    with pytest.raises(StoreError, match=r"documents\.bin"):
+    with pytest.raises(StoreError, match=r"documents\.raw"):
         TokenStore(tmp_path)
 
 

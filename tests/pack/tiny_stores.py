@@ -127,5 +127,5 @@ def text_targets(groups: list[Rows]) -> list[int]:
     return found
 
 
-def verdict(share: float = 1.0) -> VerdictRecipe:
-    return VerdictRecipe(share=share)
+def verdict(share: float = 1.0, documents: float = 1.0) -> VerdictRecipe:
+    return VerdictRecipe(share=share, documents=documents)

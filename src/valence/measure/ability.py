@@ -7,7 +7,7 @@ where the mode puts them and banned everywhere else, and never counted as text.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,16 @@ from valence.control import NO_BAND, Bands, ControlScheme
 from valence.data import Measurement
 from valence.guide.loop import UNGUIDED
 from valence.measure.statistics import ratio
-from valence.model import Checkpoint
-from valence.pack import Tokenised, Units, interleave, label_units, place
+from valence.model import Checkpoint, end_ids, start_ids
+from valence.pack import Tokenised, Units, label_units, positions_and_mask
+from valence.pack.reading import TextRows, rows_of_documents
 from valence.precision import Precision, autocast
 
 LABELLED = "labelled"
 """The mode in which every segment has its true token: what training looked like."""
+
+BATCH = 16
+"""Rows that go through the model together."""
 
 Progress = Callable[[int, int], None]
 
@@ -43,31 +47,27 @@ def held_out_loss(
 ) -> list[Measurement]:
     """Loss per text token (nats) and bits per byte of text, intervals over documents.
 
-    Every text token is predicted once, from at most `window` - 1 tokens before it in its
-    own document.
+    Every text token is predicted once, from at most `window` tokens before it in its own
+    document.
     """
     control_ids = known.token_ids(checkpoint.tokenizer)
-    units = label_units(tokenised, known)
-    bands = mode_bands(checkpoint.scheme, units, mode)
-    eos_id = checkpoint.tokenizer.eos_token_id
-    stream, is_text = interleave(tokenised, units, bands, eos_id, control_ids)
-    begins = np.flatnonzero(stream == eos_id)
-    nats = np.zeros(len(begins))
-    windows = list(_windows(begins, len(stream), window))
-    device = checkpoint.model.device
-    for done in range(0, len(windows), 16):
-        group = windows[done : done + 16]
-        batch = np.full((len(group), window), stream[0], dtype=np.int64)
-        counted = np.zeros((len(group), window), dtype=np.bool_)
-        for row, (_, start, end) in enumerate(group):
-            batch[row, : end - start] = stream[start:end]
-            counted[row, 1 : end - start] = is_text[start + 1 : end]
-        ids_BT = torch.from_numpy(batch).to(device)
-        losses = _token_losses(checkpoint, ids_BT, control_ids, precision)
-        for row, (document, _, _) in enumerate(group):
-            nats[document] += losses[row][counted[row]].sum()
+    scheme = checkpoint.scheme or known
+    rows = rows_of_documents(
+        tokenised,
+        scheme,
+        mode_bands(checkpoint.scheme, label_units(tokenised, scheme), mode),
+        control_ids,
+        start_ids=start_ids(checkpoint.tokenizer),
+        end_ids=end_ids(checkpoint.tokenizer),
+        block=window,
+    )
+    nats = np.zeros(len(tokenised.documents) - 1)
+    for done in range(0, len(rows.ids), BATCH):
+        part = slice(done, done + BATCH)
+        losses = _token_losses(checkpoint, rows, part, control_ids, precision)
+        np.add.at(nats, rows.owners[part], (losses * rows.texts[part]).sum(axis=1))
         if on_progress is not None:
-            on_progress(min(done + 16, len(windows)), len(windows))
+            on_progress(min(done + BATCH, len(rows.ids)), len(rows.ids))
     tokens = np.diff(tokenised.documents).astype(np.float64)
     measured = {
         "loss_per_text_token": ratio(
@@ -84,38 +84,40 @@ def held_out_loss(
 
 
 def mode_bands(scheme: ControlScheme | None, units: Units, mode: str) -> Bands:
-    """The band [U] that a mode puts before each labelled unit of a given text."""
+    """The band [U] that a mode asks for, for each labelled unit of a given text."""
     if scheme is None or mode in UNGUIDED:
         return np.full_like(units.bands, NO_BAND)
     if mode == LABELLED:
-        return place(units, units.bands, scheme)
-    return place(units, np.full_like(units.bands, scheme.band_of_mode(mode)), scheme)
-
-
-def _windows(
-    begins: npt.NDArray[np.int64], length: int, window: int
-) -> Iterator[tuple[int, int, int]]:
-    """(document, start, end) of windows that overlap by one token, so none goes unpredicted."""
-    for document, (start, end) in enumerate(
-        zip(begins.tolist(), [*begins[1:].tolist(), length], strict=True)
-    ):
-        for left in range(start, max(end - 1, start + 1), window - 1):
-            yield document, left, min(left + window, end)
+        return units.bands
+    return np.full_like(units.bands, scheme.band_of_mode(mode))
 
 
 def _token_losses(
-    checkpoint: Checkpoint, ids_BT: torch.Tensor, control_ids: tuple[int, ...], precision: Precision
-) -> npt.NDArray[np.float32]:
-    """-log p of each token [B, T] given those before it; 0 for the first."""
-    targets = ids_BT[:, 1:]
-    banned = torch.tensor(control_ids, device=ids_BT.device)
-    # A control token that stands in the context is not predicted; any label will do there.
-    targets = torch.where(torch.isin(targets, banned), 0, targets)
+    checkpoint: Checkpoint,
+    rows: TextRows,
+    part: slice,
+    control_ids: tuple[int, ...],
+    precision: Precision,
+) -> npt.NDArray[np.float64]:
+    """-log p of each position's target [B, T], the control tokens banned."""
+    device = checkpoint.model.device
+    ids_BT, targets_BT, documents_BT = (
+        torch.from_numpy(array[part].astype(np.int64)).to(device)
+        for array in (rows.ids, rows.targets, rows.documents)
+    )
+    banned = torch.tensor(control_ids, device=device)
+    # Only text targets are counted; elsewhere any label will do that has a probability.
+    texts_BT = torch.from_numpy(rows.texts[part]).to(device)
+    targets_BT = torch.where(texts_BT, targets_BT, ids_BT.new_tensor(0))
+    positions_BT, mask_B1TT = positions_and_mask(documents_BT, None)
     with torch.inference_mode():
-        with autocast(precision, ids_BT.device):
-            logits_BTV = checkpoint.model(input_ids=ids_BT).logits.float()
+        with autocast(precision, device):
+            logits_BTV = checkpoint.model(
+                input_ids=ids_BT, attention_mask=mask_B1TT, position_ids=positions_BT
+            ).logits.float()
         logits_BTV[:, :, banned] = -math.inf
         losses = functional.cross_entropy(
-            logits_BTV[:, :-1].flatten(0, 1), targets.flatten(), reduction="none"
-        ).view(targets.shape)
-        return functional.pad(losses, (1, 0)).cpu().numpy()
+            logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none"
+        ).view(targets_BT.shape)
+        # A place that is not counted may have any loss, infinity too.
+        return torch.where(texts_BT, losses, 0.0).double().cpu().numpy()

@@ -20,11 +20,9 @@ from torch.nn import functional
 from valence.control import NO_BAND, ControlScheme
 from valence.measure.statistics import Estimate, clustered
 from valence.model import Checkpoint, backbone, end_ids, head_weight, start_ids
-from valence.objective.protocol import IGNORED
 from valence.objective.readout import Kind, Readout
 from valence.pack import Tokenised, label_units, positions_and_mask
-from valence.pack.rows import Forks, lay_out
-from valence.pack.stream import build_stream
+from valence.pack.reading import rows_of_documents
 from valence.precision import Precision, autocast
 
 Floats = npt.NDArray[np.float64]
@@ -79,44 +77,29 @@ def _batches(
 ) -> Iterator[tuple[dict[str, torch.Tensor], npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Rows with a fork after every judged segment, and the forks' bands and documents."""
     tokenizer, device = checkpoint.tokenizer, checkpoint.model.device
-    start, end = start_ids(tokenizer), end_ids(tokenizer)
-    none = np.full(len(text.ids), IGNORED, dtype=np.int32)
-    stream = build_stream(text, none, start, end)
-    units = label_units(text, scheme)
-    starts = text.segments[text.sizes > 0]
-    ends = np.append(starts[1:], len(text.ids))
-    unit = np.searchsorted(units.starts, starts, side="right") - 1
-    known = units.bands[unit] != NO_BAND
-    forks = Forks(
-        after=stream.places[ends[known] - 1],
-        units=stream.places[units.starts[unit[known]]],
-        bands=units.bands[unit[known]],
+    rows = rows_of_documents(
+        text,
+        scheme,
+        np.full_like(label_units(text, scheme).bands, NO_BAND),
+        scheme.token_ids(tokenizer),
+        start_ids=start_ids(tokenizer),
+        end_ids=end_ids(tokenizer),
+        block=window,
+        judged=True,
     )
-    layout = lay_out(0, len(stream.ids), window, forks, None)
-    rows = len(layout.begins)
-    main, branches = layout.slots(window)
-    eos = end[0] if end else start[0]
-    ids = np.full(rows * window, eos, dtype=np.int64)
-    ids[main] = stream.ids
-    owners = stream.owners()
-    documents = np.full(rows * window, -1, dtype=np.int64)
-    documents[main] = owners
-    documents[branches] = owners[layout.forks.after]
-    flags = np.zeros(rows * window, dtype=np.bool_)
-    flags[branches] = True
-    bands = np.full(rows * window, NO_BAND, dtype=np.int64)
-    bands[branches] = layout.forks.bands
-    for first in range(0, rows, BATCH):
-        part = slice(first * window, (first + BATCH) * window)
-        judged = flags[part]
-        if judged.any():
+    for first in range(0, len(rows.ids), BATCH):
+        part = slice(first, first + BATCH)
+        forks = rows.forks[part]
+        if forks.any():
+            owners = np.repeat(rows.owners[part], forks.sum(axis=1))
             yield (
                 {
-                    name: torch.from_numpy(array[part]).view(-1, window).to(device)
-                    for name, array in (("ids", ids), ("documents", documents), ("forks", flags))
+                    "ids": torch.from_numpy(rows.ids[part].astype(np.int64)).to(device),
+                    "documents": torch.from_numpy(rows.documents[part]).to(device),
+                    "forks": torch.from_numpy(forks).to(device),
                 },
-                bands[part][judged],
-                documents[part][judged],
+                rows.bands[part][forks].astype(np.int64),
+                owners,
             )
 
 

@@ -23,12 +23,18 @@ from valence.objective.protocol import IGNORED, Weights
 LEAST = 1e-20
 """1 - p is not taken for smaller than this, and gives no gradient there; so did the 2023 code."""
 
+CHUNK_BYTES = 2**25
+"""How much a chunk's logits take on a processor where that is at least `CHUNK_ROWS` tokens.
+Smaller ones are slower on a busy machine, because threads wait for each other at the end of
+every operation (LOG.md)."""
 CHUNK_ROWS = 512
-"""Tokens per chunk on a processor: more are not faster, fewer are slower (LOG.md)."""
-CHUNK_BYTES = 2**28
-"""The most that a chunk's logits may take, where that is at least 64 tokens."""
-STRIP_BYTES = 2**21
-"""Of what a processor turns logits into exponentials in one go: it stays in the cache."""
+"""With fewer tokens than this, matrix products are slow."""
+MOST_BYTES = 2**28
+"""What a chunk's logits never exceed, where that is at least 64 tokens; what they take
+elsewhere than on a processor."""
+STRIP_BYTES = 2**24
+"""Of this size are the parts of a chunk that a processor takes the softmax of: it is about
+what its cache holds, and all that exists in float32 where products are in bfloat16."""
 
 
 def weighted_loss(
@@ -69,9 +75,10 @@ def weighted_loss(
 
 def chunk_rows(tokens: int, vocabulary: int, dtype: torch.dtype, device: torch.device) -> int:
     """Tokens per chunk where none are asked for: chunks of nearly equal size."""
-    most = max(64, CHUNK_BYTES // (vocabulary * dtype.itemsize))
+    row = vocabulary * dtype.itemsize
+    most = max(64, MOST_BYTES // row)
     if device.type == "cpu":
-        most = min(most, CHUNK_ROWS)
+        most = min(most, max(CHUNK_ROWS, CHUNK_BYTES // row))
     chunks = max(1, -(-tokens // most))
     return max(1, -(-tokens // chunks))
 
@@ -105,10 +112,9 @@ class _WeightedLoss(torch.autograd.Function):
             walk = _Walk(hidden_ND, weight_VD, bias_V, needed, rows, compute)
             for start in range(0, len(targets_N), rows):
                 span = slice(start, start + rows)
-                sums_n1 = walk.exponentials(span, targets_N)
+                walk.pulls(span, targets_N)
                 if any(needed):
-                    pull_n1 = _pull(walk.logprobs_N, like_N, unlike_N, span) / sums_n1
-                    walk.gradients(span, pull_n1)
+                    walk.gradients(span, _strength(walk.logprobs_N, like_N, unlike_N, span))
         loss_N = -like_N * walk.logprobs_N
         if unlike_N is not None:
             loss_N -= unlike_N * (-walk.logprobs_N.expm1()).clamp(min=LEAST).log()
@@ -145,6 +151,7 @@ class _Walk:
         self.hidden_ND, self.weight_VD = hidden_ND.to(compute), weight_VD.to(compute)
         self.bias_V = None if bias_V is None else bias_V.to(compute)
         self.logits_nV = torch.empty(min(rows, tokens), vocabulary, dtype=compute, device=device)
+        self.in_place = device.type == "cpu"
         strip = rows if device.type != "cpu" else STRIP_BYTES // (vocabulary * wide.itemsize)
         self.strip = max(1, min(strip, rows))
         self.wide_sV = (
@@ -163,50 +170,48 @@ class _Walk:
         if needed[2]:
             self.bias_grad_V = torch.zeros(vocabulary, dtype=wide, device=device)
 
-    def exponentials(self, span: slice, targets_N: torch.Tensor) -> torch.Tensor:
-        """Logits of a chunk, turned into (softmax - onehot) · sums; returns the sums [n, 1]."""
+    def pulls(self, span: slice, targets_N: torch.Tensor) -> None:
+        """Logits of a chunk, turned into softmax - onehot; log p is noted on the way."""
         hidden_nD, targets_n1 = self.hidden_ND[span], targets_N[span, None]
         logits_nV = self.logits_nV[: len(hidden_nD)]
         if self.bias_V is None:
             torch.mm(hidden_nD, self.weight_VD.T, out=logits_nV)
         else:
             torch.addmm(self.bias_V, hidden_nD, self.weight_VD.T, out=logits_nV)
-        sums_n1 = self.logprobs_N.new_empty(len(hidden_nD), 1)
         for start in range(0, len(hidden_nD), self.strip):
             part = slice(start, start + self.strip)
             logits_sV, targets_s1 = logits_nV[part], targets_n1[part]
             wide_sV = logits_sV
             if self.wide_sV is not None:
                 wide_sV = self.wide_sV[: len(logits_sV)].copy_(logits_sV)
-            wide_sV -= wide_sV.amax(dim=1, keepdim=True)
-            chosen_s1 = wide_sV.gather(1, targets_s1)
-            total_s1 = wide_sV.exp_().sum(dim=1, keepdim=True)
-            logprobs_s1 = chosen_s1 - total_s1.log()
+            logprobs_s1 = wide_sV.gather(1, targets_s1) - wide_sV.amax(dim=1, keepdim=True)
+            # In place on a processor, whose memory is slow. Elsewhere nothing says that it may be.
+            wide_sV = torch.softmax(wide_sV, dim=1, out=wide_sV if self.in_place else None)
+            # The largest probability is 1 / sum of exp(logit - largest logit).
+            logprobs_s1 += wide_sV.amax(dim=1, keepdim=True).log()
             # p - 1 from log p: where p is near 1, a difference would have no digits left.
-            wide_sV.scatter_(1, targets_s1, logprobs_s1.expm1() * total_s1)
-            if self.wide_sV is not None:
+            wide_sV.scatter_(1, targets_s1, logprobs_s1.expm1())
+            if wide_sV.data_ptr() != logits_sV.data_ptr():
                 logits_sV.copy_(wide_sV)
-            sums_n1[part] = total_s1
             self.logprobs_N[span][part] = logprobs_s1[:, 0]
-        return sums_n1
 
-    def gradients(self, span: slice, pull_n1: torch.Tensor) -> None:
-        """Add what a chunk gives, from what `exponentials` left behind."""
+    def gradients(self, span: slice, strength_n1: torch.Tensor) -> None:
+        """Add what a chunk gives, from what `pulls` left behind."""
         hidden_nD = self.hidden_ND[span]
         pulls_nV = self.logits_nV[: len(hidden_nD)]
         if self.hidden_grad_ND is not None:
-            self.hidden_grad_ND[span] = torch.mm(pulls_nV, self.weight_VD) * pull_n1
+            self.hidden_grad_ND[span] = torch.mm(pulls_nV, self.weight_VD) * strength_n1
         if self.weight_grad_VD is not None:
-            scaled_nD = (hidden_nD * pull_n1).to(hidden_nD.dtype)
+            scaled_nD = (hidden_nD * strength_n1).to(hidden_nD.dtype)
             if self.product_VD is None:
                 self.weight_grad_VD.addmm_(pulls_nV.T, scaled_nD)
             else:
                 self.weight_grad_VD += torch.mm(pulls_nV.T, scaled_nD, out=self.product_VD)
         if self.bias_grad_V is not None:
-            self.bias_grad_V += torch.mv(pulls_nV.T.to(pull_n1.dtype), pull_n1[:, 0])
+            self.bias_grad_V += torch.mv(pulls_nV.T.to(strength_n1.dtype), strength_n1[:, 0])
 
 
-def _pull(
+def _strength(
     logprobs_N: torch.Tensor, like_N: torch.Tensor, unlike_N: torch.Tensor | None, span: slice
 ) -> torch.Tensor:
     """c [n, 1]: how strongly a token's loss pulls at its logits."""

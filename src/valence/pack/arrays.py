@@ -2,12 +2,12 @@
 
 On disk, in one directory, flat and raw (little-endian):
 
-    ids.bin                uint16 or uint32 [N], text tokens of all documents
-    documents.bin          int64 [D + 1], where each document begins in ids
-    document_segments.bin  int64 [D + 1], where each document begins in segments
-    segments.bin           int64 [S], where each segment begins in ids
-    rewards.bin            float32 [S], NaN where there is none
-    chars.bin, bytes.bin   int64 [D], size of each document's text
+    ids.raw                uint16 or uint32 [N], text tokens of all documents
+    documents.raw          int64 [D + 1], where each document begins in ids
+    document_segments.raw  int64 [D + 1], where each document begins in segments
+    segments.raw           int64 [S], where each segment begins in ids
+    rewards.raw            float32 [S], NaN where there is none
+    chars.raw, bytes.raw   int64 [D], size of each document's text
     manifest.json          counts, digest; written last
 
 While it is written, progress.json says up to where all files are whole.
@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 
 def array_path(directory: Path, name: str) -> Path:
     """The file of one array."""
-    return directory / f"{name}.bin"
+    return directory / f"{name}.raw"
 
 
 def kinds_of(id_bytes: int) -> dict[str, str]:

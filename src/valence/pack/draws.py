@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     FORKS = 5
     ROWS = 6
     LOTS = 7
+    JUDGED = 8
 
 
 def generator(seed: int, purpose: Purpose, number: int) -> np.random.Generator:

@@ -15,6 +15,7 @@ from valence.control import NO_BAND, Bands, ControlScheme, drop
 from valence.objective.protocol import IGNORED, Objective
 from valence.pack.draws import Purpose, generator
 from valence.pack.encoding import Ids
+from valence.pack.fill import fill
 from valence.pack.group import Group, PackSettings
 from valence.pack.order import Order
 from valence.pack.rows import Carried, Forks, Layout, lay_out
@@ -95,8 +96,12 @@ class Renderer:
         units = label_units(text, self.scheme)
         carried_bands: Bands | None = None
         before = np.full(len(text.ids), IGNORED, dtype=np.int32)
+        judged = self._judged(text, number)
         if group.phase == "feedback" and self.objective.uses_control:
             before, carried_bands = self._control(text, units, number)
+            if judged is not None:
+                before[np.repeat(judged, np.diff(text.documents))] = IGNORED
+                carried_bands = np.where(judged[units.documents], NO_BAND, carried_bands)
         stream = build_stream(text, before, settings.start_ids, settings.end_ids)
         carried = None
         if carried_bands is not None and (carried_bands != NO_BAND).any():
@@ -106,10 +111,18 @@ class Renderer:
             int(stream.places[group.skip - 1]) if group.skip else 0,
             len(stream.ids) if end == len(text.ids) else int(stream.places[end - 1]),
             settings.block,
-            self._forks(text, units, stream, group, number),
+            self._forks(text, units, stream, judged, group, number),
             carried,
         )
         return Prepared(text=text, stream=stream, layout=layout)
+
+    def _judged(self, text: Tokenised, number: int) -> Flags | None:
+        """Which documents [D] stand without control tokens, to be judged; None for all."""
+        verdict = self.settings.verdict
+        if verdict is None or not self.objective.uses_control:
+            return None
+        draws = generator(self.settings.seed, Purpose.JUDGED, number)
+        return draws.random(len(text.documents) - 1) < verdict.documents
 
     def _control(self, text: Tokenised, units: Units, number: int) -> tuple[Ids, Bands]:
         """The control token before each text token [N], and the bands in force [U]."""
@@ -128,9 +141,15 @@ class Renderer:
         return before, in_force(units, bands, shown, scheme)
 
     def _forks(
-        self, text: Tokenised, units: Units, stream: Stream, group: Group, number: int
+        self,
+        text: Tokenised,
+        units: Units,
+        stream: Stream,
+        judged: Flags | None,
+        group: Group,
+        number: int,
     ) -> Forks:
-        """EOS after every document and a share of the other ends of segments."""
+        """EOS after every judged document and a share of the other ends of its segments."""
         verdict = self.settings.verdict
         if verdict is None or group.phase == "plain":
             none = np.zeros(0, dtype=np.int64)
@@ -141,6 +160,8 @@ class Renderer:
         unit = np.searchsorted(units.starts, starts, side="right") - 1
         bands = units.bands[unit]
         kept = ((lots < verdict.share) | np.isin(ends, text.documents)) & (bands != NO_BAND)
+        if judged is not None:
+            kept &= judged[units.documents[unit]]
         return Forks(
             after=stream.places[ends[kept] - 1],
             units=stream.places[units.starts[unit[kept]]],
@@ -148,35 +169,24 @@ class Renderer:
         )
 
     def _fill(self, group: Group, prepared: Prepared) -> Rows:
-        stream, layout, settings = prepared.stream, prepared.layout, self.settings
-        block, rows = settings.block, len(layout.begins)
-        part = slice(layout.first, layout.last)
-        main, forks = layout.slots(block)
-        heads = np.flatnonzero(layout.carried != NO_BAND)
-        control = np.asarray(self.control_ids, dtype=np.int32)
-        ids = np.full(rows * block, settings.eos_id, dtype=np.int32)
-        ids[main] = stream.ids[part]
-        ids[heads * block] = control[layout.carried[heads]]
-        targets = np.full(rows * block, IGNORED, dtype=np.int32)
-        targets[main] = self._targets(stream)[part]
-        targets[forks] = control[layout.forks.bands]
-        owners = stream.owners()
-        documents = np.full(rows * block, len(stream.documents) - 1, dtype=np.int32)
-        documents[main] = owners[part]
-        documents[heads * block] = owners[layout.begins[heads]]
-        documents[forks] = owners[layout.forks.after]
-        branches = None
-        if settings.verdict is not None:
-            branches = np.zeros(rows * block, dtype=np.bool_)
-            branches[forks] = True
-        rewards = self._rewards(group, prepared, main) if self.objective.reads_rewards else None
-        shape = (rows, block)
+        settings = self.settings
+        filled = fill(
+            prepared.stream,
+            prepared.layout,
+            self._targets(prepared.stream),
+            self.control_ids,
+            eos_id=settings.eos_id,
+            block=settings.block,
+        )
+        rewards = None
+        if self.objective.reads_rewards:
+            rewards = self._rewards(group, prepared, filled.main).reshape(filled.ids.shape)
         return Rows(
-            ids=ids.reshape(shape),
-            targets=targets.reshape(shape),
-            documents=documents.reshape(shape),
-            forks=None if branches is None else branches.reshape(shape),
-            rewards=None if rewards is None else rewards.reshape(shape),
+            ids=filled.ids,
+            targets=filled.targets,
+            documents=filled.documents,
+            forks=None if settings.verdict is None else filled.forks,
+            rewards=rewards,
         )
 
     def _targets(self, stream: Stream) -> npt.NDArray[np.int32]:

@@ -64,7 +64,7 @@ class TokenStore:
         for name, end in whole.items():
             array = self._array(name)
             if array[0] != 0 or array[-1] != end:
-                raise self._damaged(f"{name}.bin does not hold what it should")
+                raise self._damaged(f"{name}.raw does not hold what it should")
 
     def _damaged(self, what: str) -> StoreError:
         return StoreError(

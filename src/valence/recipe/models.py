@@ -177,6 +177,9 @@ class VerdictRecipe(Part):
 
     share: Share = 0.25
     """Share of the boundaries inside documents that are taught; document ends always are."""
+    documents: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of documents that are judged, where the objective puts control tokens: those stand
+    without any, because the token before a segment would give its verdict away."""
     weight: Annotated[float, Field(gt=0)] = 1.0
     """How much one verdict counts in the loss; a text token counts 1."""
     readout: Literal["none", "mlp", "linear"] = "none"

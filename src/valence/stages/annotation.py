@@ -152,7 +152,9 @@ class AnnotationStages:
         key = digest_files([tokenizer_path / "tokenizer.json"])
         name = f"tokens/{self.name}-{key[:12]}"
         inputs = {"rewards": self.digest, "tokenizer": key}
-        if self.context.crew.leads and not _holds(self.path / name, inputs):
+        if self.context.crew.leads and _holds(self.path / name, inputs):
+            self.context.display.skipped("tokenise")
+        elif self.context.crew.leads:
             with (
                 RunDirectory.open(self.path, None, marker_name=CORPUS, noun="annotation") as place,
                 shown_stage(place, self.context.display, name, inputs, "tokenise") as stage,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import platform
 import shutil
-from dataclasses import asdict
 from functools import cache, cached_property
 from pathlib import Path
 from typing import cast
@@ -42,7 +41,7 @@ from valence.stages.annotation import AnnotationStages
 from valence.stages.context import Context
 from valence.stages.metrics_log import MetricsLog, unwritten
 from valence.stages.probe import make_probe
-from valence.store import read_json, write_json
+from valence.store import digest, read_json, write_json
 from valence.train import Learner, train
 
 READOUT, VALUES = "readout.safetensors", "value_head.safetensors"
@@ -148,23 +147,15 @@ class ModelStages:
             "tokens": store.digest,
             "scheme": scheme.to_json(),
             "objective": describe(objective),
-            "settings": asdict(settings)
-            | {"verdict": None if verdict is None else verdict.model_dump(mode="json")},
+            "settings": settings.to_json(),
         }
         with self.context.stage(stage_name, inputs, f"pack {name}") as stage:
             if stage is not None:
                 made = plan_pack(store, objective, scheme, settings, on_progress=stage.progress)
                 write_json(stage.work / "plan.json", made.to_json())
                 stage.facts.update(
-                    rows=made.rows,
-                    text_tokens=made.text_tokens,
-                    tokens=made.rows * recipe.block - made.padding,
-                    control_tokens=made.control_tokens,
-                    fork_tokens=made.fork_tokens,
-                    forks_left_out=made.forks_left_out,
-                    epochs=made.epochs,
-                    documents=made.documents,
-                    selected_share=made.selected_share,
+                    made.facts(),
+                    digest=digest(made.to_json()),
                     straddling_tokens=store.manifest["straddling_tokens"],
                 )
         return PackPlan.from_json(read_json(self.context.path / stage_name / "plan.json"))

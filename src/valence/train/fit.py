@@ -85,7 +85,7 @@ def train(
         )
     seconds = time.monotonic() - started
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-    tokens = plan.rows * plan.settings.block - plan.padding
+    tokens = plan.tokens
     facts = {
         "steps": state.global_step,
         "train_seconds": round(seconds, 3),

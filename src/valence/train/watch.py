@@ -84,7 +84,8 @@ class Watch(TrainerCallback):
         return math.floor(done) > math.floor(before) or bool(state.global_step == state.max_steps)
 
     def _seen(self, state: Any) -> int:
-        return int(round(self.text_tokens * state.global_step / state.max_steps))
+        seen: int = round(self.text_tokens * state.global_step / state.max_steps)
+        return seen
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" not in (logs or {}):
