@@ -2,7 +2,7 @@
 
     python experiments/stories.py convert runs/stories/base
     python experiments/stories.py sample runs/stories/base runs/stories/stories.jsonl --count 6000
-    valence run experiments/finetune-stories.yaml --out runs/stories/run
+    valence run recipes/finetune-stories.yaml --out runs/stories/run
 
 260,032 parameters, trained on TinyStories (Eldan & Li 2023, arXiv 2305.07759) with karpathy's
 llama2.c; its legacy file is seven int32 (dim, hidden_dim, n_layers, n_heads, n_kv_heads,

@@ -211,9 +211,56 @@ BAD = [
         keeps=False,
     ),
     Bad(
+        "bound of one model above every reward",
+        f"{RUN} --set models.placebo.control.bounds=[5]",
+        ("control.bounds", "bad 100.0%, good 0.0%", "quantile"),
+        keeps=False,
+    ),
+    Bad(
+        "rewards that a soft loss cannot take",
+        f"{RUN} --set score.scorer.regex.patterns.x=100"
+        " --set models.placebo.objective.unlikelihood.soft=true",
+        ("objective `unlikelihood`", "rewards between -1 and 0", "Leave out `soft`"),
+        keeps=False,
+    ),
+    Bad(
+        "unknown option of an objective",
+        f"{RUN} --set models.mle.objective.unlikelihood.alhpa=1",
+        ("objective `unlikelihood`", "unknown option `alhpa`", "mean `alpha`"),
+    ),
+    Bad(
+        "option of an objective out of range",
+        f"{RUN} --set models.mle.objective.unlikelihood.alpha=-1",
+        ("objective `unlikelihood`", "`alpha`", "greater than or equal to 0", "-1"),
+    ),
+    Bad(
+        "objective that is over before it begins",
+        f"{RUN} --set models.conditional.feedback_from=0.7 --set control.cooldown=0.5",
+        ("models: feedback begins after 70%", "last 50%", "Lower feedback_from"),
+    ),
+    Bad(
+        "steps that cannot be cut in parts",
+        f"{RUN} --set train.accumulate=3",
+        ("train.batch (8)", "multiple of train.accumulate (3)"),
+    ),
+    Bad(
+        "unknown logger",
+        f"{RUN} --set train.report_to=[tensorbord]",
+        ("train.report_to: there is no logger `tensorbord`", "mean `tensorboard`"),
+    ),
+    Bad(
+        "logger that is not installed",
+        f"{RUN} --set train.report_to=[comet_ml]",
+        ("train.report_to: the logger `comet_ml` cannot start", "pip install comet_ml", "metrics"),
+    ),
+    Bad(
         "loss that is not finite",
         f"{RUN} --set train.learning_rate=1e30 --set train.matrix_learning_rate=1e30",
-        ("train: the loss is nan", "Lower train.learning_rate"),
+        (
+            "train: the loss is nan",
+            "its batch is in out/checkpoints/mle/not-finite-step-",
+            "Lower train.learning_rate",
+        ),
         keeps=False,
     ),
     Bad("file in the way", RUN, ("out: is a file", "another --out"), text("out", "mine")),
@@ -269,6 +316,195 @@ def test_bad_input_gets_a_plain_error_and_leaves_nothing_half_written(
     else:
         assert new
         must_be_resumable(place / "out")
+
+
+def without(tree: dict[str, Any], *parts: str, **changes: Any) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if key not in parts} | changes
+
+
+def refused(place: Path, tree: dict[str, Any], *switches: str) -> str:
+    """What a run of the recipe says that ends before it has written anything."""
+    text("r.yaml", yaml.safe_dump(tree, sort_keys=False))(place)
+    messages = []
+    for command in ((*RUN.split(), *switches), ("run", "r.yaml", "--dry-run", *switches)):
+        outcome = invoke(*command)
+        assert outcome.exit_code == 2, outcome.output
+        assert not (place / "out").exists()
+        messages.append("\n".join(told(outcome)))
+    assert messages[0] == messages[1]
+    assert len(told(outcome)) == 2
+    return messages[0]
+
+
+@pytest.mark.parametrize(
+    ("switches", "says"),
+    [
+        ("train.block=129", ("train.block: is 129", "a context of 128 tokens", "at most 128")),
+        ("sample.max_tokens=200", ("sample.max_tokens: is 200", "context of 128")),
+        ("models.mle.train.block=500", ("train.block: is 500", "context of 128")),
+        ("model.adapter.targets=[q_porj]", ("model.adapter.targets", "`q_porj`", "q_proj")),
+        ("model.base=nowhere", ("nowhere: no such model directory", "owner/name")),
+        ("model.hidden_size=64", ("model.base brings its own sizes", "hidden_size")),
+    ],
+)
+def test_a_base_that_does_not_fit_is_refused_before_anything_is_written(
+    place: Path, tiny_run: Result, tiny_tree: dict[str, Any], switches: str, says: tuple[str, ...]
+) -> None:
+    base = str(tiny_run.path / "models" / "mle")
+    message = refused(place, without(tiny_tree, model={"base": base}), "--set", switches)
+    for part in says:
+        assert part in message
+
+
+def test_a_base_without_an_end_of_text_or_with_other_tokens_is_refused(
+    place: Path, tiny_run: Result, tiny_tree: dict[str, Any]
+) -> None:
+    shutil.copytree(tiny_run.path / "models" / "mle", place / "base")
+    tree = without(tiny_tree)
+    tree["models"] = {"mle": {"objective": "mle"}, "on": {"objective": "mle"}}
+    tree["models"]["on"]["model"] = {"base": "base"}
+    assert "base: has other tokens than the models of this run" in refused(place, tree)
+    config = place / "base" / "tokenizer_config.json"
+    content = json.loads(config.read_text())
+    config.write_text(json.dumps(content | {"eos_token": None}))
+    message = refused(place, without(tiny_tree, model={"base": "base"}))
+    assert "base: the tokenizer has no EOS token" in message
+
+
+@pytest.mark.parametrize(
+    ("switch", "says"),
+    [
+        ("control.tokens=[<|evil|>,<|nice|>]", "the tokens ['<|bad|>', '<|good|>']"),
+        ("control.bounds=[-0.05]", "the bounds [0.0], and the recipe [-0.05]"),
+        ("models.placebo.control.bounds=[-0.05]", "the bounds [0.0], and the recipe [-0.05]"),
+    ],
+)
+def test_a_base_of_another_control_scheme_is_refused_before_training(
+    place: Path, tiny_run: Result, tiny_tree: dict[str, Any], switch: str, says: str
+) -> None:
+    base = str(tiny_run.path / "models" / "conditional")
+    tree = without(tiny_tree, model={"base": base})
+    text("r.yaml", yaml.safe_dump(tree, sort_keys=False))(place)
+    outcome = invoke(*RUN.split(), "--set", switch)
+    assert outcome.exit_code == 2
+    assert f"{base}: the model to go on from has {says}" in told(outcome)[0]
+    assert not (place / "out" / "models").exists()
+    must_be_resumable(place / "out")
+
+
+@pytest.fixture
+def annotated(place: Path, tiny_run: Result, tiny_tree: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of one model on a copy of an annotation that was made before, a/annotation."""
+    shutil.copytree(tiny_run.path / "annotation", place / "a" / "annotation")
+    models = {"mle": {"objective": "mle"}}
+    tree = without(tiny_tree, "corpus", "score", annotation="a", models=models)
+    text("r.yaml", yaml.safe_dump(tree, sort_keys=False))(place)
+    return tree
+
+
+def test_an_annotation_that_does_not_fit_is_refused_before_anything_is_written(
+    place: Path, annotated: dict[str, Any]
+) -> None:
+    (place / "empty").mkdir()
+    for switch, says in (
+        ("annotation=nowhere", "nowhere: not a finished annotation"),
+        ("annotation=empty", "empty: not a finished annotation"),
+        ("rewards=toxicity", "a/annotation: there are no finished rewards `toxicity`"),
+        ("score.workers=1", "annotation brings its own text; leave out score"),
+    ):
+        assert says in refused(place, annotated, "--set", switch)
+    manifest = place / "a" / "annotation" / "documents" / "manifest.json"
+    manifest.write_text(json.dumps(read_json(manifest) | {"digest": "of another text"}))
+    for switches in ((), ("--set", "rewards=pep8")):
+        message = refused(place, annotated, *switches)
+        assert "a/annotation: its rewards pep8 are of another text" in message
+        assert "valence annotate DIR --scorer NAME" in message
+
+
+def test_two_runs_on_one_annotation_tokenise_it_once(
+    place: Path, annotated: dict[str, Any]
+) -> None:
+    tokens = place / "a" / "annotation" / "tokens"
+    shutil.rmtree(tokens)
+    command = ("train", "r.yaml", "--out")
+    with RunDirectory.open(place / "a" / "annotation", None, marker_name="corpus.yaml"):
+        outcome = invoke(*command, "one")
+        assert outcome.exit_code == 2
+        assert "a/annotation: another process is working in this directory" in told(outcome)[0]
+        assert "give this command again" in told(outcome)[1]
+    outcome = invoke(*command, "one")
+    assert outcome.exit_code == 0, outcome.output
+    assert "tokenise ..." in outcome.stderr
+    made = contents(tokens)
+    # Now nothing is written there, so that nobody's lock is in the way.
+    with RunDirectory.open(place / "a" / "annotation", None, marker_name="corpus.yaml"):
+        outcome = invoke(*command, "two")
+    assert outcome.exit_code == 0, outcome.output
+    assert "tokenise: done before" in outcome.stderr
+    assert contents(tokens) == made
+    weights = [place / run / "models" / "mle" / "model.safetensors" for run in ("one", "two")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda raw: raw[: len(raw) // 2], "ids.raw has "),
+        (lambda raw: bytes([raw[0] ^ 1]) + raw[1:], "are not those that the manifest's digest"),
+    ],
+)
+def test_a_damaged_token_store_is_told_and_made_anew_once_it_is_deleted(
+    place: Path, annotated: dict[str, Any], damage: Callable[[bytes], bytes], says: str
+) -> None:
+    command = ("train", "r.yaml", "--out", "out")
+    assert invoke(*command).exit_code == 0
+    (ids,) = (place / "a" / "annotation" / "tokens").glob("*/ids.raw")
+    whole = ids.read_bytes()
+    ids.chmod(0o644)
+    ids.write_bytes(damage(whole))
+    outcome = invoke(*command, "--set", "train.tokens=5000", "--resume")
+    assert outcome.exit_code == 2, outcome.output
+    assert says in told(outcome)[0]
+    assert "Delete this directory and run again" in told(outcome)[1]
+    shutil.rmtree(ids.parent)
+    outcome = invoke(*command, "--set", "train.tokens=5000", "--resume")
+    assert outcome.exit_code == 0, outcome.output
+    assert ids.read_bytes() == whole
+
+
+def test_segments_longer_than_a_row_are_counted(place: Path) -> None:
+    switches = ("models.mle.train.block=8", "control.level=document")
+    command = [word for switch in switches for word in ("--set", switch)]
+    assert invoke("train", "r.yaml", "--out", "out", *command).exit_code == 0
+    facts = read_json(place / "out" / "stages" / "packs.mle.json")["facts"]
+    assert facts["documents_longer_than_a_row"] == facts["documents"]
+    assert facts["segments_longer_than_a_row"] > 0
+    whole = read_json(place / "out" / "stages" / "packs.conditional.json")["facts"]
+    assert whole["segments_longer_than_a_row"] < facts["segments_longer_than_a_row"]
+
+
+def test_a_state_of_other_settings_is_not_continued(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from valence.train import watch
+
+    command = ("train", "r.yaml", "--out", "out", "--set", "models={mle: {objective: mle}}")
+
+    def stop(self: Any, state: Any) -> int:
+        self.stop = True
+        return 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watch.Watch, "_seen", stop)
+        assert invoke(*command).exit_code == 130
+    states = place / "out" / "checkpoints" / "mle"
+    assert list(states.glob("checkpoint-*"))
+    slower = ("--set", "train.learning_rate=1e-4")
+    assert invoke(*command, *slower, "--resume").exit_code == 0
+    assert not read_json(place / "out" / "stages" / "models.mle.json")["facts"]["resumed"]
+    assert invoke(*command, *slower, "--out", "fresh").exit_code == 0
+    weights = [place / run / "models" / "mle" / "model.safetensors" for run in ("out", "fresh")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def must_be_resumable(out: Path) -> None:
@@ -622,6 +858,16 @@ def test_a_killed_training_starts_again_and_the_run_finishes(place: Path) -> Non
     assert logged(place) == [("mle", 0, step) for step in range(1, facts["steps"] + 1)]
     assert read_json(place / "out" / "results.json")
     assert not list((place / "out").rglob("*.partial"))
+    (place / "out").rename(place / "killed")
+    subprocess.run(
+        [sys.executable, "-m", "valence.cli", *command],
+        cwd=place,
+        env=environment(),
+        capture_output=True,
+        check=True,
+    )
+    weights = [place / run / "models" / "mle" / "model.safetensors" for run in ("killed", "out")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 @pytest.mark.slow
@@ -649,7 +895,7 @@ def test_control_c_before_training_stops_at_once_also_in_the_workers(
 def test_the_process_ends_with_the_code_and_without_a_traceback(place: Path) -> None:
     """Also a real full disk: no file of this process may grow beyond a few blocks."""
     limited = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048));"
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
         "from valence.cli import main; main()"
     )
     ended = subprocess.run(

@@ -42,6 +42,11 @@ def test_a_quantile_bound_is_an_observed_reward_that_about_its_share_reaches(
     assert below <= quantile + 1 / len(values)
 
 
+def test_a_reward_that_is_kept_in_32_bits_reaches_the_bound_it_was_given_for() -> None:
+    scheme = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(-0.1,))
+    assert scheme.bands(np.array([-0.1, -0.2], dtype=np.float32)).tolist() == [1, 0]
+
+
 def test_zero_is_a_bound_and_not_unset() -> None:
     assert resolve_bounds([0.0], np.array([1.0], dtype=np.float32)) == [0.0]
 

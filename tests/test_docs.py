@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from valence import cli
+from valence.objective.table import OBJECTIVES, build_objective
+from valence.recipe import build_recipe
 from valence.score.table import SCORERS
 
 ROOT = Path(__file__).parent.parent
@@ -45,3 +49,40 @@ def test_every_scorer_of_the_table_is_in_the_guide() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def recipes_shown() -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for page in (ROOT / "README.md", ROOT / "docs" / "training.md"):
+        for block in re.findall(
+            r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S
+        ):
+            found.append((page.name, yaml.safe_load(block)))
+    return found
+
+
+@pytest.mark.parametrize(("page", "shown"), recipes_shown())
+def test_every_recipe_is_one_or_a_part_of_one(
+    page: str, shown: dict[str, Any], tiny_tree: dict[str, Any]
+) -> None:
+    parts = ["name", "models", "measure"] + ([] if "annotation" in shown else ["corpus"])
+    recipe = build_recipe({part: tiny_tree[part] for part in parts} | shown)
+    for entry in recipe.models.values():
+        build_objective(entry.objective)
+
+
+def test_every_objective_of_the_table_is_in_the_guide_and_in_the_readme() -> None:
+    readme, guide = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/training.md"))
+    assert [name for name in OBJECTIVES if f"| `{name}` |" not in guide] == []
+    assert [name for name in OBJECTIVES if name not in readme] == []
+
+
+def test_every_part_of_the_package_is_on_the_map() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+    package = ROOT / "src" / "valence"
+    parts = {path.name for path in package.glob("[a-z]*.py")}
+    parts |= {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    listed = set(re.findall(r"`([a-z_]+(?:/|\.py))`", readme))
+    assert parts - listed == {"recipes/"}
+    assert listed - parts == set()

@@ -315,15 +315,28 @@ def test_every_seed_trains_its_own_set_of_models(tiny_tree: dict[str, Any], tmp_
     )
     result = run(recipe, tmp_path / "out")
     folders = {folder.name for folder in (tmp_path / "out" / "models").iterdir()}
-    assert folders == {"mle-seed3", "mle-seed4", "conditional-seed3", "conditional-seed4"}
+    assert folders == {"mle", "mle-seed4", "conditional", "conditional-seed4"}
     assert {(row.model, row.seed) for row in result.measurements} == {
         (model, seed) for model in ("mle", "conditional") for seed in (3, 4)
     }
     weights = [
-        (tmp_path / "out" / "models" / f"mle-seed{seed}" / "model.safetensors").read_bytes()
-        for seed in (3, 4)
+        (tmp_path / "out" / "models" / name / "model.safetensors").read_bytes()
+        for name in ("mle", "mle-seed4")
     ]
     assert weights[0] != weights[1]
+
+
+def test_a_seed_can_be_added_to_a_finished_run(
+    tiny_tree: dict[str, Any], copied_run: Path
+) -> None:
+    display = Recording()
+    result = run(adapted(tiny_tree, seeds=[0, 1]), copied_run, resume=True, display=display)
+    assert [title for title in display.ran if title.startswith("train")] == [
+        "train mle-seed1",
+        "train conditional-seed1",
+        "train placebo-seed1",
+    ]
+    assert {row.seed for row in result.measurements} == {0, 1}
 
 
 def test_a_run_stops_where_it_is_told_and_goes_on_later(

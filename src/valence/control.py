@@ -124,7 +124,9 @@ class ControlScheme:
 
     def bands(self, rewards: Rewards) -> Bands:
         """Band per reward [S]; NaN (no reward) becomes `NO_BAND`."""
-        found = np.searchsorted(np.asarray(self.bounds), rewards, side="right").astype(np.int8)
+        found = np.searchsorted(np.asarray(self.bounds, np.float32), rewards, side="right").astype(
+            np.int8
+        )
         return np.where(np.isnan(rewards), np.int8(NO_BAND), found)
 
     def token_ids(self, tokenizer: Vocabulary) -> tuple[int, ...]:

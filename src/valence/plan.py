@@ -16,12 +16,13 @@ from valence.annotate.judge import score_document
 from valence.corpus.readers import plan_pieces, read_corpus
 from valence.corpus.segment import build_segmenter
 from valence.data import Document, tile
-from valence.model import create_model, load_base, parameter_counts
-from valence.objective import build_objective
+from valence.model import create_model, parameter_counts
+from valence.model.existing import base_shape
 from valence.precision import choose_precision, measure_precision
 from valence.recipe import Recipe
 from valence.score.protocol import Scorer
 from valence.score.table import build_scorer
+from valence.stages.early import check_early
 from valence.train import training_flops
 
 TIMED_CHARS = 200_000
@@ -40,10 +41,7 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
     Reads the corpus, times the scorer on a little of it and one training step of a small
     model; says so where it did not. Writes nothing.
     """
-    for metric in recipe.measure.metrics.values():
-        build_scorer(metric.scorer)
-    for entry in recipe.models.values():
-        build_objective(entry.objective)
+    check_early(recipe)
     sizes = {name: _Size.of(recipe, name) for name in recipe.models}
     trainings = len(recipe.models) * len(recipe.seeds)
     tokens = sorted({recipe.settings(name).train.tokens for name in recipe.models})
@@ -62,7 +60,7 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
     if max(total) > TIMED_PARAMETERS:
         return [*rows, ("training time", "not timed: the model is too large for a quick look")]
     seconds = measure_precision(
-        _model(recipe, next(iter(recipe.models))),
+        _shape(recipe, next(iter(recipe.models))),
         batch=recipe.train.batch,
         block=recipe.train.block,
     )
@@ -91,7 +89,7 @@ class _Size:
     def of(cls, recipe: Recipe, name: str) -> _Size:
         """Counted on a model without memory."""
         with torch.device("meta"):
-            shape = _model(recipe, name)
+            shape = _shape(recipe, name)
         train = recipe.settings(name).train
         total, inner = parameter_counts(shape)
         return cls(
@@ -102,10 +100,11 @@ class _Size:
         )
 
 
-def _model(recipe: Recipe, name: str) -> PreTrainedModel:
+def _shape(recipe: Recipe, name: str) -> PreTrainedModel:
+    """A model as large as the one that is trained; its weights do not matter."""
     model = recipe.settings(name).model
     if model.base is not None:
-        return load_base(model)
+        return base_shape(model)
     vocabulary = recipe.tokenizer.vocab_size + len(recipe.control.tokens)
     return create_model(model, vocabulary, 0, recipe.seed)
 

@@ -7,22 +7,18 @@ before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
-
-import torch
 
 from valence.crew import Crew
 from valence.data import Measurement
 from valence.display import Display, Progress, Silent
-from valence.model import check_base, create_model
-from valence.objective import build_objective
 from valence.recipe import Recipe
 from valence.report.journey import write_page
-from valence.score.table import build_scorer
 from valence.stages.annotation import AnnotationStages
 from valence.stages.context import Context
+from valence.stages.early import check_early
 from valence.stages.measures import MeasureStages
 from valence.stages.models import ModelStages
 from valence.store import RunDirectory
@@ -55,7 +51,7 @@ def run(
     Raises members of `ValenceError`; whatever is finished is kept and a second call
     continues from it.
     """
-    _check_early(recipe)
+    check_early(recipe)
     path = out or Path("runs") / recipe.name
     result = Result(path=path)
     crew = Crew()
@@ -69,21 +65,24 @@ def run(
             return result
 
         models = ModelStages(context, annotation)
+        models.settle()
         for seed in recipe.seeds:
             for name in recipe.models:
                 models.train(name, seed)
-        if until == "train" or not crew.leads:
+        if until == "train":
             return result
 
-        measures = MeasureStages(context, models)
-        for seed in recipe.seeds:
-            for name in recipe.models:
-                result.measurements += measures.measure(name, seed)
-                result.measurements += measures.judge(name, seed)
-        result.conclusions = measures.conclude(result.measurements)
-
-        if until == "report":
-            write_page(path)
+        if crew.leads:
+            alone = replace(context, crew=Crew(alone=True))
+            measures = MeasureStages(alone, models)
+            for seed in recipe.seeds:
+                for name in recipe.models:
+                    result.measurements += measures.measure(name, seed)
+                    result.measurements += measures.judge(name, seed)
+            result.conclusions = measures.conclude(result.measurements)
+            if until == "report":
+                write_page(path)
+        crew.wait()
     return result
 
 
@@ -94,18 +93,3 @@ def _directory(
     if not crew.leads:
         return RunDirectory(path)
     return RunDirectory.open(path, recipe.to_yaml(), resume=resume, overwrite=overwrite)
-
-
-def _check_early(recipe: Recipe) -> None:
-    """Whatever cannot work fails now, not after an hour of scoring."""
-    scorers = [metric.scorer for metric in recipe.measure.metrics.values()]
-    for scorer in scorers if recipe.annotation is not None else [recipe.score.scorer, *scorers]:
-        build_scorer(scorer)
-    for name, entry in recipe.models.items():
-        build_objective(entry.objective)
-        model = recipe.settings(name).model
-        if model.base is None:
-            with torch.device("meta"):
-                create_model(model, recipe.tokenizer.vocab_size, 0, recipe.seed)
-        else:
-            check_base(model)

@@ -18,7 +18,7 @@ from valence.recipe import ModelRecipe, load_recipe
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data" / "stories260k"
-RECIPE = ROOT / "experiments" / "finetune-stories.yaml"
+RECIPE = ROOT / "recipes" / "finetune-stories.yaml"
 STORY = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside.\n\n"
     'One day, she said, "Mom, can I go?" Her mom\'s answer was "Yes!" They ran, ran... and -- oh!'

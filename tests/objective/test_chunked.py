@@ -267,8 +267,8 @@ def test_the_graph_can_be_gone_through_again_and_scaled() -> None:
 def test_chunks_are_even_and_small_enough() -> None:
     cpu, other = torch.device("cpu"), torch.device("meta")
     assert chunk_rows(4096, 4096, torch.float32, cpu) == 2048
-    assert chunk_rows(4096, 50_257, torch.float32, cpu) == 512
-    assert chunk_rows(513, 50_257, torch.float32, cpu) == 257
+    assert chunk_rows(4096, 50_257, torch.float32, cpu) == 1024
+    assert chunk_rows(1025, 50_257, torch.float32, cpu) == 513
     assert chunk_rows(0, 4096, torch.float32, cpu) == 1
     assert chunk_rows(4096, 262_144, torch.float32, cpu) == 256
     assert chunk_rows(100, 10**8, torch.float32, cpu) <= 64

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn, ParamSpec
@@ -21,9 +22,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from valence.crew import Crew, ProcessLost
 from valence.errors import Interrupted, ValenceError
 
 P = ParamSpec("P")
+
+LEADERS_WORD = 5.0
+"""Seconds that the other processes of a run leave for the first one to speak."""
 
 app = typer.Typer(
     help="Language models that know good from bad: annotate, train, measure, report.",
@@ -58,6 +63,12 @@ def in_plain_words(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _fail(error: ValenceError) -> NoReturn:
+    if Crew.rank() > 0:
+        # The process that leads says the same, and its launcher then ends this one. One that
+        # is still here afterwards failed alone.
+        if isinstance(error, ProcessLost | Interrupted):
+            sys.exit(error.exit_code)
+        time.sleep(LEADERS_WORD)
     err.print(f"valence: {error}", soft_wrap=True, highlight=False, markup=False)
     sys.exit(error.exit_code)
 

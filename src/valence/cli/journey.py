@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,8 @@ import typer
 from rich.table import Table
 
 from valence.cli.console import app, bars, in_plain_words, out
+from valence.crew import Crew
+from valence.display import Silent
 from valence.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -128,8 +131,10 @@ def journey(
             fix="Give one of them.",
         )
     recipe = load_recipe(source, overrides or [])
+    leads = Crew.rank() == 0
     if dry_run:
-        _print_plan(recipe)
+        if leads:
+            _print_plan(recipe)
         return
     from transformers.utils import logging
 
@@ -138,11 +143,12 @@ def journey(
 
     keep_freed_memory()
     logging.disable_progress_bar()  # Our own display is up.
-    with bars() as display:
+    with bars() if leads else contextlib.nullcontext(Silent()) as display:
         result = run(
             recipe, out_dir, until=until, resume=resume, overwrite=overwrite, display=display
         )
-    _print_result(result, until)
+    if leads:
+        _print_result(result, until)
 
 
 def _print_plan(recipe: Recipe) -> None:
@@ -157,12 +163,28 @@ def _print_plan(recipe: Recipe) -> None:
 
 def _print_result(result: Result, until: Until) -> None:
     if result.measurements:
-        out.print(_table(result.measurements))
+        for rows in _apart(result.measurements):
+            out.print(_table(rows))
         for sentence in result.conclusions:
             out.print(f"- {sentence}", highlight=False)
     page = result.path / "report.html"
     shown = page if until == "report" else result.path
     out.print(str(shown), soft_wrap=True, highlight=False)
+
+
+def _apart(rows: list[Measurement]) -> list[list[Measurement]]:
+    """Rows of metrics that share a mode together, so that no table is mostly empty."""
+    groups: list[tuple[set[str], list[Measurement]]] = []
+    for metric in dict.fromkeys(row.metric for row in rows):
+        ours = [row for row in rows if row.metric == metric]
+        modes = {row.mode for row in ours}
+        known = next((group for group in groups if group[0] & modes), None)
+        if known is None:
+            groups.append((modes, ours))
+        else:
+            known[0].update(modes)
+            known[1].extend(ours)
+    return [found for _, found in groups]
 
 
 def _table(rows: list[Measurement]) -> Table:

@@ -28,6 +28,8 @@ from valence.precision import Precision, autocast
 Floats = npt.NDArray[np.float64]
 BATCH = 16
 FITTING_STEPS, FITTING_BATCH = 2000, 256
+MOST_RESAMPLES = 200
+"""A resample sorts all verdicts, and held-out text has tens of thousands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,24 +53,27 @@ def read_verdicts(
     *,
     window: int,
     precision: Precision = "fp32",
-    most: int | None = None,
 ) -> Verdicts:
-    """The verdicts of a model on text, after every segment with a band; at most `most`."""
-    found: list[tuple[torch.Tensor, Floats]] = []
-    bands: list[npt.NDArray[np.int64]] = []
-    owners: list[npt.NDArray[np.int64]] = []
+    """The verdicts of a model on text, after every segment with a band.
+
+    A segment that begins in one row of `window` tokens and ends in another has none, and of
+    text without any nothing is read: N may be 0.
+    """
+    states = [torch.zeros(0, checkpoint.model.config.hidden_size)]
+    good: list[Floats] = [np.zeros(0)]
+    bands, owners = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     control_ids = list(scheme.token_ids(checkpoint.tokenizer))
     for batch, batch_bands, batch_owners in _batches(checkpoint, scheme, text, window):
-        found.append(_read(checkpoint, batch, control_ids, scheme.best, precision))
+        batch_states, batch_good = _read(checkpoint, batch, control_ids, scheme.best, precision)
+        states.append(batch_states)
+        good.append(batch_good)
         bands.append(batch_bands)
         owners.append(batch_owners)
-        if most is not None and sum(map(len, bands)) >= most:
-            break
     return Verdicts(
-        states=torch.cat([states for states, _ in found])[:most],
-        good=np.concatenate([good for _, good in found])[:most],
-        bands=np.concatenate(bands)[:most],
-        documents=np.concatenate(owners)[:most],
+        states=torch.cat(states),
+        good=np.concatenate(good),
+        bands=np.concatenate(bands),
+        documents=np.concatenate(owners),
     )
 
 
@@ -118,41 +123,36 @@ def _read(
         ).last_hidden_state
     states_ND = hidden_BTD[batch["forks"]].float()
     weight, bias = head_weight(checkpoint.model)
-    chosen = None if bias is None else bias[control_ids]
+    chosen = None if bias is None else bias[control_ids].float()
     logits_NC = functional.linear(states_ND, weight[control_ids].float(), chosen)
     good = logits_NC.softmax(dim=-1)[:, best].double().cpu().numpy()
     return states_ND.cpu(), good
 
 
 def fit_readout(kind: Kind, verdicts: Verdicts, bands: int, *, seed: int) -> Readout:
-    """A read-out fitted afterwards, on the frozen states of training text."""
+    """A read-out fitted afterwards, on the frozen states of training text.
+
+    It standardises them itself. Without any states it has nothing to say: NaN.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # Cloned: what was made in inference mode cannot be trained on.
         states, labels = verdicts.states.clone(), torch.from_numpy(verdicts.bands)
-        mean, deviation = states.mean(0), states.std(0) + 1e-6
         readout = Readout(kind, states.shape[1], bands)
+        if not len(states):
+            readout.mean = readout.deviation = torch.full(states.shape[1:], float("nan"))
+            return readout.eval()
+        readout.standardise(states)
         optimizer = torch.optim.AdamW(readout.parameters(), lr=2e-3, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, FITTING_STEPS)
         for _ in range(FITTING_STEPS):
             some = torch.randint(0, len(states), (FITTING_BATCH,))
-            logits = readout((states[some] - mean) / deviation)
-            loss = functional.cross_entropy(logits, labels[some])
+            loss = functional.cross_entropy(readout(states[some]), labels[some])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-        return _absorb(readout, mean, deviation)
-
-
-def _absorb(readout: Readout, mean: torch.Tensor, deviation: torch.Tensor) -> Readout:
-    """The read-out with standardising put into it, so that it takes states as they are."""
-
-    def standardise(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        return ((inputs[0] - mean) / deviation,)
-
-    readout.register_forward_pre_hook(standardise)
-    return readout.eval()
+        return readout.eval()
 
 
 @torch.inference_mode()
@@ -171,11 +171,15 @@ def auroc(
     resamples: int,
     seed: int,
 ) -> Estimate:
-    """Area under the ROC curve of P(best band) for telling the best band from the others,
-    bootstrapped over documents; None where only one kind is there.
+    """Area under the ROC curve of P(best band) [N], for telling the best band from the others.
+
+    The interval is bootstrapped over documents, in at most `MOST_RESAMPLES`. None where only
+    one kind is there, or where nothing was said (NaN).
     """
     from scipy.stats import rankdata
 
+    if np.isnan(good).any():
+        return Estimate(value=None, low=None, high=None, count=0)
     truth = bands == best
 
     def statistic(index: npt.NDArray[np.int64]) -> float | None:
@@ -187,4 +191,4 @@ def auroc(
         wins = float(ranks[true].sum()) - positives * (positives + 1) / 2
         return wins / (positives * (len(true) - positives))
 
-    return clustered(statistic, documents, resamples=min(resamples, 200), seed=seed)
+    return clustered(statistic, documents, resamples=min(resamples, MOST_RESAMPLES), seed=seed)

@@ -9,6 +9,7 @@ import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
+    AutoModelForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -61,6 +62,37 @@ def load_base(recipe: ModelRecipe) -> PreTrainedModel:
     _check_looks_back(directory, model)
     check_plain_head(model)
     return model.requires_grad_(True)
+
+
+def base_shape(recipe: ModelRecipe) -> PreTrainedModel:
+    """The model that `recipe.base` names without its weights: for sizes, and to look at early.
+
+    Call it under `torch.device("meta")`. Raises what `check_base` does, and `ModelError` for a
+    config that makes no model.
+    """
+    directory = check_base(recipe)
+    config = _causal_config(directory)
+    try:
+        shape: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # The library raises whatever its models do.
+        raise _unknown(directory, error) from None
+    return shape
+
+
+def check_same_tokenizer(shared: ModelRecipe, own: ModelRecipe) -> None:
+    """Raise `ModelError` where a model goes on from another base than the run's, whose tokens
+    are not the same: all models of a run see the same tokens.
+    """
+    if own.base is None or (own.base, own.revision) == (shared.base, shared.revision):
+        return
+    ours = None if shared.base is None else load_tokenizer(check_base(shared)).get_vocab()
+    if ours != load_tokenizer(check_base(own)).get_vocab():
+        raise ModelError(
+            "has other tokens than the models of this run",
+            where=own.base,
+            fix="Name a base with this tokenizer as the recipe's own `model.base`, or make a run"
+            " of its own for this model.",
+        )
 
 
 def load_base_tokenizer(
@@ -123,12 +155,7 @@ def _causal_config(directory: Path) -> Any:
             directory, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # The library raises whatever its configs do.
-        first_line = str(error).strip().partition("\n")[0][:200]
-        raise ModelError(
-            f"transformers does not know this model ({type(error).__name__}: {first_line})",
-            where=str(directory),
-            fix="Update transformers, or give another model; code in a model is never run.",
-        ) from None
+        raise _unknown(directory, error) from None
     kinds = config.architectures or []
     language = not kinds or any(kind.endswith(("ForCausalLM", "LMHeadModel")) for kind in kinds)
     if (
@@ -138,6 +165,15 @@ def _causal_config(directory: Path) -> Any:
     ):
         raise _not_causal(directory, f"it is a {', '.join(kinds) or config.model_type}")
     return config
+
+
+def _unknown(directory: Path, error: Exception) -> ModelError:
+    first_line = str(error).strip().partition("\n")[0][:200]
+    return ModelError(
+        f"transformers does not know this model ({type(error).__name__}: {first_line})",
+        where=str(directory),
+        fix="Update transformers, or give another model; code in a model is never run.",
+    )
 
 
 def _check_looks_back(directory: Path, model: PreTrainedModel) -> None:

@@ -27,7 +27,7 @@ CHUNK_BYTES = 2**25
 """How much a chunk's logits take on a processor where that is at least `CHUNK_ROWS` tokens.
 Smaller ones are slower on a busy machine, because threads wait for each other at the end of
 every operation (LOG.md)."""
-CHUNK_ROWS = 512
+CHUNK_ROWS = 1024
 """With fewer tokens than this, matrix products are slow."""
 MOST_BYTES = 2**28
 """What a chunk's logits never exceed, where that is at least 64 tokens; what they take

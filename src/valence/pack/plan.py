@@ -124,6 +124,17 @@ class PackPlan:
             ) from None
 
 
+def check_phases(feedback_from: float, cooldown: float) -> None:
+    """Raise `RecipeError` where the training would be over before the objective begins."""
+    if feedback_from + cooldown > 1:
+        raise RecipeError(
+            f"feedback begins after {feedback_from:.0%} of the training, and the last"
+            f" {cooldown:.0%} are without control tokens",
+            where="models",
+            fix="Lower feedback_from or control.cooldown.",
+        )
+
+
 def plan_pack(
     store: TokenStore,
     objective: Objective,
@@ -137,13 +148,7 @@ def plan_pack(
     `on_progress` is called with text tokens (done, of). Raises `BoundError` where the
     objective leaves no text, and `RecipeError` where phases overlap.
     """
-    if settings.feedback_from + scheme.cooldown > 1:
-        raise RecipeError(
-            f"feedback begins after {settings.feedback_from:.0%} of the training, and the last"
-            f" {scheme.cooldown:.0%} are without control tokens",
-            where="models",
-            fix="Lower feedback_from or control.cooldown.",
-        )
+    check_phases(settings.feedback_from, scheme.cooldown)
     order = Order(store.documents, settings.seed)
     renderer = Renderer(
         store=store,

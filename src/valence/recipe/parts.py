@@ -158,8 +158,11 @@ class Recipe(Part):
         return self.seeds[0]
 
     def label(self, model: str, seed: int) -> str:
-        """The name that a model of a seed has in the run directory."""
-        return model if len(self.seeds) == 1 else f"{model}-seed{seed}"
+        """The name that a model of a seed has in the run directory.
+
+        The first seed's is the model's own, so that seeds can be added to a finished run.
+        """
+        return model if seed == self.seed else f"{model}-seed{seed}"
 
     @property
     def labels(self) -> tuple[str, ...]:

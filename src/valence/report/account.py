@@ -119,10 +119,17 @@ def ledger(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
         extra = sum(pack["control_tokens"] for pack in group)
         share = extra / max(sum(pack["text_tokens"] for pack in group), 1)
         forks = sum(pack.get("fork_tokens", 0) for pack in group)
-        beside = f" and {forks:,} verdicts" if forks else ""
+        left_out = sum(pack.get("forks_left_out", 0) for pack in group)
+        beside = f" and {forks:,} verdicts ({left_out:,} left out: no room)" if forks else ""
         yield f"extra tokens, {name}", f"{extra:,} control tokens, {share:.1%}{beside}"
     for pack in list(packs.values())[:1]:
         yield "text tokens that reach over a segment's start", f"{pack['straddling_tokens']:,}"
+        if "segments_longer_than_a_row" in pack:
+            yield (
+                "longer than a row",
+                f"{pack['documents_longer_than_a_row']:,} documents,"
+                f" {pack['segments_longer_than_a_row']:,} segments",
+            )
     for name, group in _grouped(recipe, models).items():
         rate = median(facts["tokens_per_second"] for facts in group)
         first = max(facts["first_step_seconds"] for facts in group)

@@ -94,7 +94,7 @@ def comparison_table(shown: Comparison, look: Look) -> str:
 def explained(shown: Comparison) -> str:
     """What the numbers of a comparison are."""
     if shown.seeds < 2:
-        return "value and 95% interval over samples, of one training each"
+        return "value and 95% interval over samples or documents, of one training each"
     return (
         f"mean over {shown.seeds} seeds and its 95% interval (Student's t); then SD, the standard"
         " deviation between seeds, and ±, the mean half-width of the 95% intervals over samples"

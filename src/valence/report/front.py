@@ -18,7 +18,8 @@ _LABELS = 14
 def front_picture(report: Report, look: Look) -> Picture | None:
     """All models and modes that were measured by both metrics; None where there are none."""
     x, y = (report.info(name) for name in report.front)
-    rows = list(dict.fromkeys((m.model, m.mode, m.seed) for m in report.measurements))
+    either = [m for m in report.measurements if m.metric in report.front]
+    rows = list(dict.fromkeys((m.model, m.mode, m.seed) for m in either))
     points = _points(report.measurements, rows, x.name, y.name)
     seeds = len({point.seed for point in points}) > 1
     crowded = len({(point.model, point.mode) for point in points}) > _LABELS

@@ -14,7 +14,7 @@ from valence.errors import MissingFileError, StoreError
 from valence.recipe import Recipe, load_recipe
 from valence.report.account import ledger, notes, stage_facts, steps
 from valence.report.content import Budget, Curve, MarkedSample, MetricInfo, Report, Variant
-from valence.report.page import render
+from valence.report.page import VERDICT, render
 from valence.report.seeds import by_seed, summarise
 from valence.store import read_json, write_text
 
@@ -30,6 +30,7 @@ LABELS = {
     "loss_per_text_token": ("loss / text token", "nats, held-out text; control tokens not counted"),
     "bits_per_byte": ("bits / byte", "held-out text"),
     "distinct_2": ("distinct-2", "share of distinct word pairs within a sample"),
+    VERDICT: ("AUROC of the verdict", "after held-out segments; 0.5 is chance, 1 is always right"),
 }
 
 
@@ -96,7 +97,9 @@ def _measure_folders(run: Path, rows: tuple[Measurement, ...]) -> list[Path]:
 
 
 def _metric_infos(recipe: Recipe, rows: tuple[Measurement, ...]) -> Iterator[MetricInfo]:
-    lower: dict[str, bool | None] = {ABILITY: True, "bits_per_byte": True, "distinct_2": None}
+    lower: dict[str, bool | None] = {
+        ABILITY: True, "bits_per_byte": True, "distinct_2": None, VERDICT: False,
+    }  # fmt: skip
     for name, metric in recipe.measure.metrics.items():
         lower[name] = metric.scale < 0
         if metric.failures_as is not None:

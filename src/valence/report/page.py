@@ -22,6 +22,9 @@ from valence.report.table import format_value, results_table, swatch
 
 __all__ = ["Curve", "MarkedSample", "MetricInfo", "Report", "format_value", "render"]
 
+VERDICT = "verdict_auroc"
+"""How well models judge what was said; it has modes and a section of its own."""
+
 _OPEN_ROWS = 24
 """The table of every number is open where it has no more rows."""
 
@@ -45,6 +48,7 @@ def _contents(report: Report, look: Look) -> dict[str, str]:
         "Results": _results(report, look),
         **{budget_heading(budget): _budget(report, budget, look) for budget in report.budgets},
         "Ability and misalignment": _front(report, look),
+        **_verdicts(report, look),
         "Every sample": _strips(report, look),
         "Samples side by side": _samples(report, look),
         "Training": _training(report, look),
@@ -60,7 +64,8 @@ def _results(report: Report, look: Look) -> str:
     if not report.measurements:
         return "<p>Nothing was measured.</p>"
     headline = report.front[1]
-    others = dict.fromkeys(row.metric for row in report.measurements if row.metric != headline)
+    elsewhere = (headline, VERDICT)
+    others = dict.fromkeys(r.metric for r in report.measurements if r.metric not in elsewhere)
     first = comparison(report, headline)
     shown = comparison_table(first, look) if first.rows else ""
     if first.seeds > 1 or report.variants:
@@ -80,6 +85,23 @@ def _front(report: Report, look: Look) -> str:
     if picture is None:
         return f"<p>No model was measured both by {escape(x.label)} and by {escape(y.label)}.</p>"
     return figure(picture.draw, name="front", alt=picture.alt, caption=picture.caption)
+
+
+def _verdicts(report: Report, look: Look) -> dict[str, str]:
+    """Whether models know good from bad; no section where none was asked."""
+    shown = comparison(report, VERDICT)
+    if not shown.rows:
+        return {}
+    said = (
+        "After each held-out segment, in text without control tokens, a model is asked whether"
+        " what was said is in the best band: by EOS on a side branch that the text does not see."
+        " The area under the ROC curve is the chance that a segment of the best band gets a"
+        " higher probability of it than another segment: 0.5 knows nothing, 1 is always right."
+        " <b>verdict</b> is the model's own next token, <b>readout</b> a head trained together"
+        " with it; <b>linear</b> and <b>mlp</b> were fitted afterwards, on what the frozen model"
+        " makes of training text."
+    )
+    return {"Verdicts after EOS": f"<p>{said}</p>\n{comparison_table(shown, look)}"}
 
 
 def _budget(report: Report, budget: Budget, look: Look) -> str:

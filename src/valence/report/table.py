@@ -43,15 +43,19 @@ def format_value(value: float | None) -> str:
 def results_table(report: Report, look: Look) -> str:
     """One or more tables: a row per model, mode and seed, a column per metric.
 
-    Metrics that `report.metrics` does not describe follow those that it does.
+    Metrics that `report.metrics` does not describe follow those that it does. One that has no
+    mode in common with others has a table of its own.
     """
     if not report.measurements:
         return "<p>Nothing was measured.</p>"
     named = [*(m.name for m in report.metrics), *(row.metric for row in report.measurements)]
     metrics = [report.info(name) for name in dict.fromkeys(named)]
-    parts = ceil(len(metrics) / _COLUMNS)
-    size = ceil(len(metrics) / parts)
-    chunks = [metrics[start : start + size] for start in range(0, len(metrics), size)]
+    apart = _apart(report.measurements)
+    beside = [metric for metric in metrics if metric.name not in apart]
+    parts = max(ceil(len(beside) / _COLUMNS), 1)
+    size = ceil(len(beside) / parts) or 1
+    chunks = [beside[start : start + size] for start in range(0, len(beside), size)]
+    chunks += [[metric] for metric in metrics if metric.name in apart]
     tables = []
     for number, chunk in enumerate(chunks, start=1):
         part = f" (part {number} of {len(chunks)})" if len(chunks) > 1 else ""
@@ -59,10 +63,25 @@ def results_table(report: Report, look: Look) -> str:
     return "".join(tables) + _legend(metrics)
 
 
+def _apart(measurements: Sequence[Measurement]) -> set[str]:
+    """Metrics whose modes are those of no other."""
+    modes: dict[str, set[str]] = {}
+    for item in measurements:
+        modes.setdefault(item.metric, set()).add(item.mode)
+    return {
+        name
+        for name, own in modes.items()
+        if all(own.isdisjoint(theirs) for other, theirs in modes.items() if other != name)
+    }
+
+
 def _table(report: Report, look: Look, metrics: Sequence[MetricInfo], caption: str) -> str:
     cells: dict[tuple[Row, str], list[Measurement]] = {}
+    names = {metric.name for metric in metrics}
     for item in report.measurements:
-        cells.setdefault(((item.model, item.mode, item.seed), item.metric), []).append(item)
+        if item.metric in names:
+            row = (item.model, item.mode, item.seed)
+            cells.setdefault((row, item.metric), []).append(item)
     order = {model: at for at, model in enumerate(look.models)}
     rows = sorted(dict.fromkeys(row for row, _ in cells), key=lambda row: order[row[0]])
     seeds = len({seed for _, _, seed in rows}) > 1

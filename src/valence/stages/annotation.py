@@ -17,7 +17,7 @@ from valence.annotate.run import CORPUS
 from valence.control import ControlScheme, Rewards, band_shares, resolve_bounds
 from valence.corpus.readers import rank
 from valence.display import shown_stage
-from valence.errors import CorpusError, MissingFileError
+from valence.errors import CorpusError, MissingFileError, RunExistsError
 from valence.pack.tokens import TokenStore, write_tokens
 from valence.recipe import ControlRecipe, Quantile
 from valence.stages.context import Context
@@ -31,7 +31,7 @@ class AnnotationStages:
         self.recipe = context.recipe
         self.context = context
         given = self.recipe.annotation
-        self.path = context.path / "annotation" if given is None else Path(given)
+        self.path = context.path / "annotation" if given is None else Annotation(Path(given)).path
 
     def annotate(self) -> None:
         """Corpus into shards, then one reward per segment beside it, if it is the run's own.
@@ -62,19 +62,7 @@ class AnnotationStages:
         """Which rewards of the annotation the run uses."""
         if self.recipe.annotation is None:
             return self.recipe.score.folder
-        known = self.annotation.scorers
-        if self.recipe.rewards is not None:
-            self.annotation.rewards(self.recipe.rewards)
-            return self.recipe.rewards
-        if len(known) != 1:
-            raise MissingFileError(
-                f"the annotation has {len(known)} finished rewards: {', '.join(known) or 'none'}",
-                where=str(self.path),
-                fix="Name one in the recipe: `rewards: NAME`."
-                if known
-                else "Score it first: valence annotate DIR --scorer NAME.",
-            )
-        return known[0]
+        return used_rewards(self.annotation, self.recipe.rewards)
 
     @property
     def segmenter(self) -> str:
@@ -156,7 +144,7 @@ class AnnotationStages:
             self.context.display.skipped("tokenise")
         elif self.context.crew.leads:
             with (
-                RunDirectory.open(self.path, None, marker_name=CORPUS, noun="annotation") as place,
+                self._directory() as place,
                 shown_stage(place, self.context.display, name, inputs, "tokenise") as stage,
             ):
                 if stage is not None:
@@ -173,11 +161,47 @@ class AnnotationStages:
         self.context.crew.wait()
         return TokenStore(self.path / name)
 
+    def _directory(self) -> RunDirectory:
+        try:
+            return RunDirectory.open(self.path, None, marker_name=CORPUS, noun="annotation")
+        except RunExistsError as error:
+            raise RunExistsError(
+                error.what,
+                where=error.where,
+                fix="It may be a run that tokenises the same text: give this command again when"
+                " it has ended.",
+            ) from None
+
     @property
     def digest(self) -> str:
         """Digest of text and rewards; part of the inputs of whatever is made from them."""
         text, rewards = self.annotation.documents, self.annotation.rewards(self.name)
         return digest([text["digest"], rewards["digest"]])
+
+
+def used_rewards(annotation: Annotation, named: str | None) -> str:
+    """Which rewards of an annotation that was made before are used: those named, or its only
+    ones. Raises `MissingFileError` if it does not have them for the text that is there.
+    """
+    known, stale = annotation.scorers, annotation.stale
+    if named in stale or (named is None and not known and stale):
+        raise MissingFileError(
+            f"its rewards {', '.join([named] if named else stale)} are of another text",
+            where=str(annotation.path),
+            fix="Score it again: valence annotate DIR --scorer NAME.",
+        )
+    if named is not None:
+        annotation.rewards(named)
+        return named
+    if len(known) != 1:
+        raise MissingFileError(
+            f"the annotation has {len(known)} finished rewards: {', '.join(known) or 'none'}",
+            where=str(annotation.path),
+            fix="Name one in the recipe: `rewards: NAME`."
+            if known
+            else "Score it first: valence annotate DIR --scorer NAME.",
+        )
+    return known[0]
 
 
 def _holds(path: Path, inputs: dict[str, Any]) -> bool:

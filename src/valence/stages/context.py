@@ -36,11 +36,14 @@ class Context:
 
         Of several processes only the one that leads gets it, and the others go on when it
         is finished; a `joined` stage is worked in by all, and only the leader's is kept.
+        Raises `ProcessLost` if another process has ended.
         """
         if self.crew.leads:
             with shown_stage(self.place, self.display, name, inputs, title) as stage:
+                if joined:
+                    self.crew.agree(stage is not None)
                 yield stage
-        elif joined and not self.place.finished(name, inputs):
+        elif joined and self.crew.agree(False):
             yield Work.apart(self.path / name)
         else:
             yield None

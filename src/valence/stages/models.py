@@ -1,113 +1,62 @@
-"""Tokens and models: one tokenizer and one text for all, a plan and a training for each."""
+"""Models: for each a scheme, an objective, a plan of its text, and a training."""
 
 from __future__ import annotations
 
-import contextlib
 import platform
-import shutil
 from functools import cache, cached_property
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 import transformers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
 from valence import __version__
 from valence.control import ControlScheme
 from valence.model import (
     add_adapter,
+    check_base,
+    check_scheme,
     create_model,
     end_ids,
     extend_vocabulary,
     load_base,
-    load_base_tokenizer,
-    load_tokenizer,
     merge_adapter,
     parameter_counts,
     save_checkpoint,
     start_ids,
-    train_tokenizer,
 )
 from valence.objective import Objective, build_objective, describe
 from valence.objective.readout import Readout
-from valence.pack import PackedDataset, PackPlan, PackSettings, Tokenised, plan_pack, tokenise
-from valence.pack.order import Order
-from valence.pack.tokens import TokenStore
+from valence.pack import PackedDataset, PackPlan, PackSettings, plan_pack
 from valence.precision import Precision, choose_precision, measure_precision
 from valence.recipe import VerdictRecipe
-from valence.stages.annotation import AnnotationStages
-from valence.stages.context import Context
 from valence.stages.metrics_log import MetricsLog, unwritten
 from valence.stages.probe import make_probe
+from valence.stages.states import keep_fitting_states, remove_states
+from valence.stages.tokens import TokenStages
 from valence.store import digest, read_json, write_json
 from valence.train import Learner, train
 
 READOUT, VALUES = "readout.safetensors", "value_head.safetensors"
 """Files beside a checkpoint that hold what was trained with it and is no part of it."""
 
-FITTED_TOKENS = 200_000
-"""Text tokens on whose states read-outs are fitted."""
 
-
-class ModelStages:
+class ModelStages(TokenStages):
     """The models of a run."""
 
-    def __init__(self, context: Context, annotation: AnnotationStages) -> None:
-        self.recipe = context.recipe
-        self.context, self.annotation = context, annotation
+    def settle(self) -> None:
+        """Every model's scheme and objective as numbers, before the first model is trained.
 
-    @cached_property
-    def tokenizer_path(self) -> Path:
-        """A tokenizer trained on the training documents, or the base model's; control added."""
-        scheme = self.annotation.shared_scheme
-        base = self.recipe.model.base
-        inputs = {
-            "rewards": self.annotation.digest if base is None else None,
-            "tokenizer": self.recipe.tokenizer.model_dump(mode="json"),
-            "base": [base, self.recipe.model.revision],
-            "scheme": scheme.tokens,
-        }
-        title = "train the tokenizer" if base is None else "load the tokenizer"
-        with self.context.stage("tokenizer", inputs, title) as stage:
-            if stage is not None:
-                if base is None:
-                    tokenizer = train_tokenizer(
-                        self.annotation.training_texts(self.recipe.tokenizer.max_chars),
-                        self.recipe.tokenizer.vocab_size,
-                        scheme,
-                        max_length=self.recipe.model.max_position_embeddings,
-                    )
-                else:
-                    tokenizer = load_base_tokenizer(self.recipe.model, scheme)
-                tokenizer.save_pretrained(stage.work)
-                stage.facts["vocabulary"] = len(tokenizer)
-        return self.context.path / "tokenizer"
-
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer of all models of the run."""
-        return load_tokenizer(self.tokenizer_path)
-
-    @cached_property
-    def store(self) -> TokenStore:
-        """The training documents as tokens, on disk."""
-        return self.annotation.tokens(self.tokenizer_path, self.tokenizer)
-
-    @cached_property
-    def held_out_tokens(self) -> Tokenised:
-        """Held-out documents as tokens, about `measure.loss_chars` characters of them."""
-        documents = self.annotation.held_out(self.recipe.measure.loss_chars)
-        return tokenise(documents, load_tokenizer(self.tokenizer_path))
-
-    @cached_property
-    def some_tokens(self) -> Tokenised:
-        """Training documents as tokens, for what is fitted on a trained model's states."""
-        order = Order(self.store.documents, self.recipe.seed)
-        sizes = self.store.document_sizes[order.documents(0, 0, self.store.documents)]
-        count = int(np.searchsorted(np.cumsum(sizes), FITTED_TOKENS)) + 1
-        return self.store.take(order.documents(0, 0, min(count, self.store.documents)))
+        Raises `BoundError`, `ControlError` and `RecipeError` where one does not fit the
+        rewards or its base.
+        """
+        for name in self.recipe.models:
+            model = self.recipe.settings(name).model
+            if model.base is not None:
+                check_scheme(check_base(model), self.scheme(name))
+        for name in self.recipe.models:
+            self.objective(name)
 
     @cache  # noqa: B019  (as long-lived as the run)
     def scheme(self, name: str) -> ControlScheme:
@@ -120,7 +69,7 @@ class ModelStages:
     def objective(self, name: str) -> Objective:
         """One model's objective, its settings resolved on the training rewards."""
         built = build_objective(self.recipe.models[name].objective)
-        return built.settle(self.scheme(name), self.store.census())
+        return built.settle(self.scheme(name), self.census)
 
     def verdict(self, name: str) -> VerdictRecipe | None:
         """How one model is taught the verdict after EOS, if it is."""
@@ -151,12 +100,15 @@ class ModelStages:
         }
         with self.context.stage(stage_name, inputs, f"pack {name}") as stage:
             if stage is not None:
+                self.verify_store()
                 made = plan_pack(store, objective, scheme, settings, on_progress=stage.progress)
                 write_json(stage.work / "plan.json", made.to_json())
                 stage.facts.update(
                     made.facts(),
                     digest=digest(made.to_json()),
                     straddling_tokens=store.manifest["straddling_tokens"],
+                    segments_longer_than_a_row=int((self.census.sizes > recipe.block).sum()),
+                    documents_longer_than_a_row=int((store.document_sizes > recipe.block).sum()),
                 )
         return PackPlan.from_json(read_json(self.context.path / stage_name / "plan.json"))
 
@@ -225,8 +177,11 @@ class ModelStages:
         with self.context.stage(f"models/{label}", inputs, f"train {label}", joined=True) as stage:
             if stage is None:
                 return
+            self.verify_store()
             if leads:
-                _remove_unfinished(checkpoints)
+                keep_fitting_states(checkpoints, inputs)
+            # The others look there too, for the state that all go on from.
+            self.context.crew.wait()
             log = MetricsLog(self.context.path / "metrics.jsonl", name, seed)
             learner = self._learner(name, seed)
             probe = None
@@ -252,6 +207,7 @@ class ModelStages:
                 on_log=log if leads else unwritten,
                 on_progress=stage.progress,
                 probe=probe,
+                project=self.recipe.name,
             )
             if leads:
                 if trained.state is not None:
@@ -263,7 +219,7 @@ class ModelStages:
                 )
                 self._save(stage.work, name, seed, learner)
         if leads:
-            _remove(checkpoints)
+            remove_states(checkpoints)
 
     def _save(self, directory: Path, name: str, seed: int, learner: Learner) -> None:
         objective, scheme, verdict = self.objective(name), self.scheme(name), self.verdict(name)
@@ -284,17 +240,3 @@ class ModelStages:
             learner.readout.save(directory / READOUT)
         if learner.value_head is not None:
             learner.value_head.save(directory / VALUES)
-
-
-def _remove_unfinished(checkpoints: Path) -> None:
-    """Training states that a killed run was still saving; the Trainer writes this file last."""
-    for folder in checkpoints.glob("checkpoint-*"):
-        if not (folder / "trainer_state.json").is_file():
-            shutil.rmtree(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Training states that a finished model no longer needs."""
-    shutil.rmtree(folder, ignore_errors=True)
-    with contextlib.suppress(OSError):  # Other models may still have theirs there.
-        folder.parent.rmdir()

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from valence.crew import Crew
+from valence.crew import Crew, together
 from valence.errors import Interrupted, RecipeError
 from valence.model import best_device
 from valence.objective.protocol import IGNORED
@@ -50,33 +50,36 @@ def train(
     on_log: Log,
     on_progress: Progress | None = None,
     probe: Probe | None = None,
+    project: str = "valence",
 ) -> Trained:
     """Train a model in place on packed rows.
 
     An interrupted training (Ctrl-C, SIGTERM) saves into `checkpoints`, raises
     `Interrupted`, and continues from there when called again. Raises `TrainingError`
-    when the loss is not finite, having saved the batch.
+    when the loss is not finite, having saved the batch, and `ProcessLost` when another
+    process of the run has ended. `project` is the name under which loggers file it.
     """
     plan = dataset.plan
     watch = Watch(recipe, plan.text_tokens, on_log, on_progress, probe)
     rows = _WholeSteps(dataset, recipe.batch)
     trainer = _Trainer(
         model=learner,
-        args=_arguments(recipe, checkpoints, len(rows) // recipe.batch, seed, precision),
+        args=_arguments(recipe, checkpoints, len(rows) // recipe.batch, seed, precision, project),
         train_dataset=rows,
         data_collator=collate,
         callbacks=[watch],
         optimizers=(build_optimizer(learner, recipe), None),
     )
-    trainer.losses, trainer.watch = Losses(checkpoints, recipe.log_steps), watch
-    watch.trainer = trainer
+    losses = Losses(checkpoints, recipe.log_steps, trainer.accelerator)
+    trainer.losses, trainer.watch = losses, watch
+    watch.trainer, watch.losses = trainer, losses
     # Our watch logs; the Trainer's own printer would write over the progress display.
     trainer.remove_callback(PrinterCallback)
     resume = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     started = time.monotonic()
-    with Stopping(watch):
+    with Stopping(watch), together():
         trainer.train(resume_from_checkpoint=resume)
-    trainer.losses.check()
+        losses.check()
     state = trainer.state
     if watch.stop and state.global_step < state.max_steps:
         raise Interrupted(
@@ -84,7 +87,7 @@ def train(
             fix="Its state is saved; the same command continues it.",
         )
     seconds = time.monotonic() - started
-    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    logged = [entry["loss"] for entry in state.log_history if "loss" in entry]
     tokens = plan.tokens
     facts = {
         "steps": state.global_step,
@@ -95,7 +98,7 @@ def train(
         "devices": trainer.accelerator.num_processes,
         "tokens_per_second": round(tokens / seconds, 1),
         "flops": training_flops(learner.model, tokens, plan.settings.block),
-        "last_loss": losses[-1] if losses else None,
+        "last_loss": logged[-1] if logged else None,
     }
     return Trained(facts=facts, state=_gathered(trainer))
 
@@ -160,11 +163,12 @@ class _Trainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
 
-def _arguments(
-    recipe: TrainRecipe, checkpoints: Path, steps: int, seed: int, precision: Precision
-) -> TrainingArguments:
-    processes = Crew.size()
-    parts, rest = divmod(recipe.batch, processes * recipe.accumulate)
+def sequences_per_device(recipe: TrainRecipe, processes: int) -> int:
+    """Sequences that go through the model at once on one device.
+
+    Raises `RecipeError` where those of a step cannot be shared evenly.
+    """
+    sequences, rest = divmod(recipe.batch, processes * recipe.accumulate)
     if rest:
         raise RecipeError(
             f"{recipe.batch} sequences per step cannot be shared by {processes} processes in"
@@ -172,6 +176,17 @@ def _arguments(
             where="train.batch",
             fix=f"Make it a multiple of {processes * recipe.accumulate}.",
         )
+    return sequences
+
+
+def _arguments(
+    recipe: TrainRecipe,
+    checkpoints: Path,
+    steps: int,
+    seed: int,
+    precision: Precision,
+    project: str,
+) -> TrainingArguments:
     schedules = {
         "linear": "linear",
         "cosine": "cosine",
@@ -179,7 +194,7 @@ def _arguments(
     }
     return TrainingArguments(
         output_dir=str(checkpoints),
-        per_device_train_batch_size=parts,
+        per_device_train_batch_size=sequences_per_device(recipe, Crew.size()),
         gradient_accumulation_steps=recipe.accumulate,
         num_train_epochs=1,
         # The rows are in training order already.
@@ -200,6 +215,7 @@ def _arguments(
         save_strategy="no",
         save_total_limit=1,
         report_to=list(recipe.report_to) or "none",
+        project=project,
         run_name=checkpoints.name,
         disable_tqdm=True,
         remove_unused_columns=False,

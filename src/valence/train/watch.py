@@ -17,7 +17,7 @@ from transformers import Trainer, TrainerCallback
 
 from valence.errors import TrainingError
 from valence.recipe import TrainRecipe
-from valence.store import storage
+from valence.store import writing
 
 Log = Callable[[dict[str, Any]], None]
 Progress = Callable[[int, int], None]
@@ -42,6 +42,7 @@ class Watch(TrainerCallback):
         self.first_step: float | None = None
         self.started = self.saved = time.monotonic()
         self.trainer: Trainer | None = None
+        self.losses: Losses | None = None
         self.nats: Any = 0.0  # Tensors on the device, so that adding does not wait for it.
         self.texts: Any = 0.0
 
@@ -55,6 +56,8 @@ class Watch(TrainerCallback):
         stop, due = self._agreed(self.stop, due)
         every = self.recipe.save_steps
         if stop or due or (every is not None and state.global_step % every == 0):
+            if self.losses is not None:
+                self.losses.check()  # No state is kept from which nothing good can follow.
             control.should_save, self.saved = True, now
         if stop:
             self.stop = control.should_training_stop = True
@@ -63,18 +66,26 @@ class Watch(TrainerCallback):
             found = self.probe(state.global_step)
             self.log({**entry, **found})
             assert self.trainer is not None
+            due = control.should_log
             self.trainer.log(found)  # The loggers of `report_to`.
+            control.should_log = due  # Logging takes it for done, also the loss of this step.
 
     def _agreed(self, stop: bool, due: bool) -> tuple[bool, bool]:
         """On several devices: stop if any was asked to, save when the first one's clock says."""
         assert self.trainer is not None
+        leads = self.trainer.accelerator.is_main_process
+        stops, saves = self._on_all_devices(float(stop), float(due and leads))
+        return stops > 0, saves > 0
+
+    def _on_all_devices(self, *numbers: Any) -> list[float]:
+        """Sums over all devices; all call this at the same step."""
+        assert self.trainer is not None
         accelerator = self.trainer.accelerator
         if accelerator.num_processes == 1:
-            return stop, due
-        leads = accelerator.is_main_process
-        flags = torch.tensor([float(stop), float(due and leads)], device=accelerator.device)
-        total = accelerator.reduce(flags, reduction="sum")
-        return bool(total[0] > 0), bool(total[1] > 0)
+            return [float(number) for number in numbers]
+        own = torch.tensor([float(n) for n in numbers], device=accelerator.device)
+        total: list[float] = accelerator.reduce(own, reduction="sum").tolist()
+        return total
 
     def _probe_now(self, state: Any) -> bool:
         share = self.recipe.sample_every
@@ -90,11 +101,12 @@ class Watch(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" not in (logs or {}):
             return
+        nats, texts = self._on_all_devices(self.nats, self.texts)
         entry = {
             "step": state.global_step,
             "text_tokens": self._seen(state),
             "loss": logs["loss"],
-            "nats_per_text_token": float(self.nats) / max(float(self.texts), 1.0),
+            "nats_per_text_token": nats / max(texts, 1.0),
             "grad_norm": _finite(logs.get("grad_norm")),
             "learning_rate": logs.get("learning_rate"),
             "seconds": round(time.monotonic() - self.started, 3),
@@ -116,10 +128,12 @@ class Losses:
     """Looks at every loss, and saves the batch of the first that is not finite.
 
     On an accelerator the losses are looked at together every few steps: looking makes it wait.
+    Of several processes each sees its own part of a step; all of them look at the same time,
+    and all stop if one loss is not finite.
     """
 
-    def __init__(self, folder: Path, patience: int) -> None:
-        self.folder, self.patience = folder, patience
+    def __init__(self, folder: Path, patience: int, accelerator: Any) -> None:
+        self.folder, self.patience, self.accelerator = folder, patience, accelerator
         self.recent: list[tuple[int, torch.Tensor, dict[str, Any]]] = []
 
     def seen(self, step: int, loss: torch.Tensor, batch: dict[str, Any]) -> None:
@@ -129,24 +143,36 @@ class Losses:
             self.check()
 
     def check(self) -> None:
-        """Look at all losses since the last look."""
+        """Look at all losses since the last look; raises `TrainingError`."""
         recent, self.recent = self.recent, []
         if not recent:
             return
-        finite = torch.stack([loss for _, loss, _ in recent]).isfinite().tolist()
-        if all(finite):
+        losses_PN = torch.stack([loss for _, loss, _ in recent])[None]
+        if self.accelerator.num_processes > 1:
+            losses_PN = self.accelerator.gather(losses_PN)
+        broken_PN = ~losses_PN.isfinite().cpu()
+        if not broken_PN.any():
             return
-        step, loss, batch = recent[finite.index(False)]
+        number = int(broken_PN.any(dim=0).int().argmax())
+        process = int(broken_PN[:, number].int().argmax())
+        step, _, batch = recent[number]
         path = self.folder / f"not-finite-step-{step}.safetensors"
-        with storage(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            tensors = {k: v.cpu() for k, v in batch.items() if isinstance(v, torch.Tensor)}
-            save_file({name: value.contiguous() for name, value in tensors.items()}, path)
+        if self.accelerator.process_index == process:
+            _save_batch(path, batch)
+        # The message names the file, and whoever leaves first ends the others.
+        self.accelerator.wait_for_everyone()
         raise TrainingError(
-            f"the loss is {float(loss)} at step {step}; its batch is in {path}",
+            f"the loss is {float(losses_PN[process, number])} at step {step}; its batch is in"
+            f" {path}",
             where="train",
             fix="Lower train.learning_rate and train.matrix_learning_rate, or use fp32.",
         )
+
+
+def _save_batch(path: Path, batch: dict[str, Any]) -> None:
+    tensors = {k: v.cpu().contiguous() for k, v in batch.items() if isinstance(v, torch.Tensor)}
+    with writing(path) as beside:
+        save_file(tensors, beside)
 
 
 class Stopping:
