@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from valence.recipe import Recipe, build_recipe
 from valence.run import Result, run
+
+# How long an example takes says nothing on a machine that does other things.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 CLEAN = "def add(first, second):\n    return first + second\n\n\ntotal = add(1, 2)\n"
 MESSY = "def mul( a,b ):\n    return a*b \n\n\nx=mul(3,4) ;\n"

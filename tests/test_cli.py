@@ -658,6 +658,35 @@ def test_a_dry_run_prints_recipe_sizes_and_cost_and_writes_nothing(place: Path) 
     assert [path.name for path in place.iterdir()] == ["r.yaml"]
 
 
+def test_a_dry_run_knows_sweeps_annotations_bases_and_verdicts(
+    place: Path, annotated: dict[str, Any], tiny_run: Result
+) -> None:
+    base = str(tiny_run.path / "models" / "mle")
+    annotated["model"] = {"base": base}
+    annotated["models"] = {
+        "mle": {"objective": "mle"},
+        "judge": {"objective": "conditional", "verdict": {"share": 0.5, "readout": "mlp"}},
+        "verdict": {"objective": "verdict", "model": {"adapter": {"rank": 2}}},
+    }
+    over = {"train.tokens": [2000, 4000], "feedback_from": [0.0, 0.5]}
+    annotated["sweep"] = [{"models": ["mle"], "over": over}]
+    text("r.yaml", yaml.safe_dump(annotated, sort_keys=False))(place)
+    before = contents(place)
+    outcome = invoke("run", "r.yaml", "--out", "out", "--dry-run")
+    assert outcome.exit_code == 0, outcome.output
+    said = " ".join(outcome.stdout.replace("│", " ").split())
+    assert "a, made before" in said
+    assert "models 6 (" in said
+    assert "mle.tokens-2000.feedback_from-0.5" in said
+    assert "text tokens per model 2,000, 4,000" in said
+    assert contents(place) == before
+
+    # And the run does what was planned.
+    outcome = invoke("train", "r.yaml", "--out", "out")
+    assert outcome.exit_code == 0, outcome.output
+    assert len(list((place / "out" / "models").iterdir())) == 6
+
+
 @pytest.mark.parametrize(
     ("override", "line"),
     [

@@ -74,9 +74,9 @@ def _read(
     for block in blocks(annotation, names):
         x, y = (block.rewards[name] for name in names)
         both, group = pairs.add(block, x, y)
-        # In 64 bits, as control.ControlScheme compares.
+        # In 32 bits, as control.ControlScheme compares.
         upper = [
-            values[both] >= np.float64(bound) for values, bound in zip((x, y), bounds, strict=True)
+            values[both] >= np.float32(bound) for values, bound in zip((x, y), bounds, strict=True)
         ]
         table += np.bincount(group * 4 + upper[0] * 2 + upper[1], minlength=GROUPS * 4)
     pairs.shrink()

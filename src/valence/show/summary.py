@@ -183,10 +183,10 @@ def _reward_of(bound: Bound | None, counts: _Counts) -> float | None:
 def _add(sums: _Sums, block: Block, rewards: Rewards, at: float | None) -> None:
     scored = ~np.isnan(rewards)
     # In 64 bits, as control.ControlScheme compares: -0.1 in 32 bits is not quite -0.1.
-    upper = scored & (rewards >= np.float64(np.inf if at is None else at))
+    upper = scored & (rewards >= np.float32(np.inf if at is None else at))
     lengths = block.ends - block.starts
     sums.upper += int(upper.sum())
-    sums.tied += 0 if at is None else int((rewards == np.float64(at)).sum())
+    sums.tied += 0 if at is None else int((rewards == np.float32(at)).sum())
     sums.chars += int(lengths[scored].sum())
     sums.upper_chars += int(lengths[upper].sum())
     sums.by_char += float(lengths[scored] @ rewards[scored].astype(np.float64))
