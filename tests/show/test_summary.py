@@ -284,7 +284,7 @@ def test_agreement_is_that_of_scipy_and_scikit_learn(tmp_path: Path, failing: fl
     assert (found.segments, found.left_out) == (both.sum(), (~both).sum())
     every, x, y = x[~np.isnan(x)], x[both], y[both]
     assert found.bounds[0] == np.quantile(every, 0.5, method="higher")
-    bands = x >= found.bounds[0], y >= -0.1
+    bands = x >= np.float32(found.bounds[0]), y >= np.float32(-0.1)
     assert found.table == tuple(map(tuple, metrics.confusion_matrix(*bands).tolist()))
     assert found.kappa.value == pytest.approx(metrics.cohen_kappa_score(*bands))
     assert found.spearman.value == pytest.approx(stats.spearmanr(x, y).statistic)
