@@ -58,8 +58,8 @@ def agree(
         spearman=correlation(ranks[0], ranks[1], pairs.group, **again),
         pearson=correlation(x, y, pairs.group, **again),
         auroc=(
-            Ranking(x, y < bounds[1]).measure().auroc,
-            Ranking(y, x < bounds[0]).measure().auroc,
+            Ranking(x, y < np.float32(bounds[1])).measure().auroc,
+            Ranking(y, x < np.float32(bounds[0])).measure().auroc,
         ),
         disagreements=_disagreements(annotation, (first, second), pairs, ranks, examples, seed),
     )
