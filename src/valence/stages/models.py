@@ -41,6 +41,12 @@ from valence.train import Learner, train
 READOUT, VALUES = "readout.safetensors", "value_head.safetensors"
 """Files beside a checkpoint that hold what was trained with it and is no part of it."""
 
+BESIDE = {
+    "workers", "log_steps", "save_minutes", "save_steps",
+    "sample_every", "sample_count", "report_to",
+}  # fmt: skip
+"""Settings of a training that its weights do not depend on: others do not train anew."""
+
 
 class ModelStages(TokenStages):
     """The models of a run."""
@@ -122,11 +128,14 @@ class ModelStages(TokenStages):
             "batch": [self.recipe.train.batch, self.recipe.train.block],
             "machine": [platform.machine(), torch.get_num_threads(), torch.__version__],
         }
-        fresh = self._fresh_model(next(iter(self.recipe.models)), self.recipe.seed)
+        first = next(iter(self.recipe.models))
+        # Stages do not nest: what a fresh model needs is there before.
+        assert len(self.tokenizer)
+        assert self.scheme(first)
         with self.context.stage("precision", inputs, "measure precision") as stage:
             if stage is not None:
                 seconds = measure_precision(
-                    fresh,
+                    self._fresh_model(first, self.recipe.seed),
                     batch=self.recipe.train.batch,
                     block=self.recipe.train.block,
                 )
@@ -167,7 +176,7 @@ class ModelStages(TokenStages):
             "objective": describe(objective),
             "verdict": None if verdict is None else verdict.model_dump(mode="json"),
             "model": settings.model.model_dump(mode="json"),
-            "train": settings.train.model_dump(mode="json"),
+            "train": settings.train.model_dump(mode="json", exclude=BESIDE),
             "precision": self.precision,
             "seed": seed,
             "versions": [__version__, torch.__version__, transformers.__version__],
