@@ -326,9 +326,7 @@ def test_every_seed_trains_its_own_set_of_models(tiny_tree: dict[str, Any], tmp_
     assert weights[0] != weights[1]
 
 
-def test_a_seed_can_be_added_to_a_finished_run(
-    tiny_tree: dict[str, Any], copied_run: Path
-) -> None:
+def test_a_seed_can_be_added_to_a_finished_run(tiny_tree: dict[str, Any], copied_run: Path) -> None:
     display = Recording()
     result = run(adapted(tiny_tree, seeds=[0, 1]), copied_run, resume=True, display=display)
     assert [title for title in display.ran if title.startswith("train")] == [
