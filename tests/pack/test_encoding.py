@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_stores import interleave
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -17,7 +18,7 @@ from valence.corpus.segment import SEGMENTERS
 from valence.data import Document
 from valence.errors import CorpusError
 from valence.model import text_ids, train_tokenizer
-from valence.pack import Tokenised, align, interleave, label_units, place, tokenise
+from valence.pack import Tokenised, align, label_units, place, tokenise
 
 SCHEME = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,))
 TOKENIZER = train_tokenizer(

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_stores import EOS, SCHEME, Told, settings_of, write_store
+from tiny_stores import EOS, SCHEME, Told, interleave, settings_of, write_store
 
 from valence.control import NO_BAND, ControlScheme
 from valence.objective.protocol import IGNORED
-from valence.pack import Group, TokenStore, interleave, label_units
+from valence.pack import Group, TokenStore, label_units
 from valence.pack.render import Renderer, Rows
 
 ALIGNED, MISALIGNED = 4096, 4097

@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 
 from valence.control import NO_BAND, ControlScheme
-from valence.pack import PackedDataset, PackPlan, PackSettings, TokenStore, plan_pack
+from valence.pack import (
+    PackedDataset,
+    PackPlan,
+    PackSettings,
+    Tokenised,
+    TokenStore,
+    Units,
+    plan_pack,
+)
 from valence.pack.arrays import MANIFEST, array_path, kinds_of
 from valence.pack.order import Order
 from valence.pack.render import Renderer, Rows
+from valence.pack.stream import before_units, build_stream
 from valence.recipe import VerdictRecipe
 from valence.store import digest_files, write_json
 
@@ -129,3 +138,17 @@ def text_targets(groups: list[Rows]) -> list[int]:
 
 def verdict(share: float = 1.0, documents: float = 1.0) -> VerdictRecipe:
     return VerdictRecipe(share=share, documents=documents)
+
+
+def interleave(
+    tokenised: Tokenised, units: Units, bands: Any, eos_id: int, control_ids: Any
+) -> tuple[Any, Any]:
+    """EOS before each document, a control token before each unit; for text that is measured.
+
+    `bands` [U]; `NO_BAND` puts no token. Returns the stream [M] and which of it is text [M].
+    """
+    before = before_units(units, bands, control_ids, len(tokenised.ids))
+    stream = build_stream(tokenised, before, (eos_id,), ())
+    is_text = np.zeros(len(stream.ids), dtype=np.bool_)
+    is_text[stream.places] = True
+    return stream.ids, is_text

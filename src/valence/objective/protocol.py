@@ -33,8 +33,8 @@ class Weights:
     like · (-log p) + unlike · (-log(1 - p)). `unlike_N` is None where it is 0 everywhere.
     """
 
-    like_N: torch.Tensor  # noqa: N815
-    unlike_N: torch.Tensor | None = None  # noqa: N815
+    like_N: torch.Tensor
+    unlike_N: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

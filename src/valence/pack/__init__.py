@@ -10,7 +10,6 @@ from valence.pack.encoding import align
 from valence.pack.group import Group, PackSettings
 from valence.pack.mask import positions_and_mask
 from valence.pack.plan import PackPlan, plan_pack
-from valence.pack.stream import interleave
 from valence.pack.tokenised import Tokenised, tokenise
 from valence.pack.tokens import TokenStore, write_tokens
 from valence.pack.units import Units, label_units, place
@@ -25,7 +24,6 @@ __all__ = [
     "Units",
     "align",
     "collate",
-    "interleave",
     "label_units",
     "place",
     "plan_pack",

@@ -80,17 +80,3 @@ def before_units(units: Units, shown: Bands, control_ids: Sequence[int], tokens:
     labelled = shown != NO_BAND
     found[units.starts[labelled]] = np.asarray(control_ids, dtype=np.int32)[shown[labelled]]
     return found
-
-
-def interleave(
-    tokenised: Tokenised, units: Units, bands: Bands, eos_id: int, control_ids: Sequence[int]
-) -> tuple[Ids, Flags]:
-    """EOS before each document, a control token before each unit; for text that is measured.
-
-    `bands` [U]; `NO_BAND` puts no token. Returns the stream [M] and which of it is text [M].
-    """
-    before = before_units(units, bands, control_ids, len(tokenised.ids))
-    stream = build_stream(tokenised, before, (eos_id,), ())
-    is_text = np.zeros(len(stream.ids), dtype=np.bool_)
-    is_text[stream.places] = True
-    return stream.ids, is_text

@@ -9,48 +9,18 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from valence.recipe.corpus import (
     CorpusRecipe,
-    Pretraining,
     ScoreRecipe,
-    SegmentRecipe,
-    Unformat,
 )
 from valence.recipe.models import (
-    AdapterRecipe,
     ControlRecipe,
     ModelEntry,
     ModelRecipe,
-    Quantile,
     TokenizerRecipe,
     TrainRecipe,
-    VerdictRecipe,
 )
 from valence.recipe.part import Name, Options, Part, Positive, Seed
 from valence.recipe.settings import Settings, check_settings, settings_of
 from valence.recipe.sweep import SweepRecipe
-
-__all__ = [
-    "AdapterRecipe",
-    "ControlRecipe",
-    "CorpusRecipe",
-    "MeasureRecipe",
-    "MetricRecipe",
-    "ModelEntry",
-    "ModelRecipe",
-    "Options",
-    "Part",
-    "Pretraining",
-    "Quantile",
-    "Recipe",
-    "SampleRecipe",
-    "ScoreRecipe",
-    "SegmentRecipe",
-    "Settings",
-    "SweepRecipe",
-    "TokenizerRecipe",
-    "TrainRecipe",
-    "Unformat",
-    "VerdictRecipe",
-]
 
 
 class SampleRecipe(Part):

@@ -86,7 +86,8 @@ class Learner(nn.Module):
         """The loss, a sum over predicted tokens divided by `count`, and what to log.
 
         All but `count` are [B, T], aligned: `targets` are what is predicted at a position.
-        `nats` and `texts` are the summed -log p and the number of text tokens.
+        `nats` and `texts` are the summed -log p and the number of what is predicted but control
+        tokens: text, and the ends of documents.
         """
         positions_BT, mask_B1TT = positions_and_mask(documents, forks)
         hidden_BTD = self.body(
