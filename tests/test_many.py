@@ -81,7 +81,7 @@ def assert_same_training(
     """The log of one process, up to rounding, which grows with the steps."""
     for key in ("model", "step", "text_tokens"):
         assert [entry[key] for entry in found] == [entry[key] for entry in expected]
-    for key in ("loss", "nats_per_text_token"):
+    for key in ("loss", "nats_per_token"):
         numbers = [entry[key] for entry in found]
         assert numbers == pytest.approx([entry[key] for entry in expected], rel=within)
 

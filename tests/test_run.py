@@ -136,7 +136,7 @@ def test_metrics_hold_every_step_of_every_model(tiny_run: Result) -> None:
     entries = metrics(tiny_run.path)
     assert {tuple(entry) for entry in entries} == {
         (
-            "model", "seed", "step", "text_tokens", "loss", "nats_per_text_token", "grad_norm",
+            "model", "seed", "step", "text_tokens", "loss", "nats_per_token", "grad_norm",
             "learning_rate", "seconds",
         )
     }  # fmt: skip

@@ -92,7 +92,7 @@ def _texts(docs: Docs, objective: Any, settings: PackSettings, group: Group) -> 
         mean = _mean(docs[number])
         for size, reward in docs[number]:
             reward = float(np.float32(reward))
-            judged = mean if objective.by == "document" else reward
+            judged = mean if objective.selects_documents else reward
             kept = group.phase == "plain" or objective.least is None or judged >= objective.least
             if kept and size:
                 text.append((list(range(at + 3, at + 3 + size)), reward))

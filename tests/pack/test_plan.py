@@ -59,7 +59,7 @@ def test_of_a_quarter_of_the_text_there_are_four_times_as_many_epochs(
     tmp_path: Path,
 ) -> None:
     store = make_store(tmp_path, [[(5, 0.0 if number % 4 == 0 else -1.0)] for number in range(400)])
-    best = Told(uses_control=False, least=0.0, by="document")
+    best = Told(uses_control=False, least=0.0, selects_documents=True)
     whole = plan_pack(store, MLE, SCHEME, settings_of(store.tokens, 64))
     plan = plan_pack(store, best, SCHEME, settings_of(store.tokens, 64))
     assert (whole.epochs, whole.documents, whole.selected_share) == (1.0, 400, 1.0)
@@ -69,16 +69,16 @@ def test_of_a_quarter_of_the_text_there_are_four_times_as_many_epochs(
     assert all(((token - 3) // 5) % 4 == 0 for token in found)
 
 
-@pytest.mark.parametrize("by", ["segment", "document"])
-def test_a_share_by_lots_is_the_same_text_in_every_epoch(store: TokenStore, by: str) -> None:
-    some = Told(uses_control=False, share=0.3, by=by)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_share_by_lots_is_the_same_text_in_every_epoch(store: TokenStore, whole: bool) -> None:
+    some = Told(uses_control=False, share=0.3, selects_documents=whole)
     plan = plan_pack(store, some, SCHEME, settings_of(2 * store.tokens, 64, group_tokens=500))
     assert plan.selected_share == pytest.approx(0.3, abs=0.08)
     tokens = np.array(text_targets(rendered(store, some, plan))) - 3
     once = round(plan.selected_share * store.tokens)
     assert len(set(tokens.tolist())) == once
     assert set(tokens[:once].tolist()) == set(tokens[once : 2 * once].tolist())
-    if by == "document":  # 32 tokens each, and whole.
+    if whole:  # 32 tokens each, and whole.
         assert set(Counter((token // 32) for token in set(tokens.tolist())).values()) == {32}
 
 

@@ -153,7 +153,7 @@ def test_filtering_by_document_is_the_same_stream(
 ) -> None:
     averages = np.repeat(THEIRS["average_scores"], THEIRS["document_segments"])
     store = store_of(tmp_path, segments, averages)
-    best = Told(uses_control=False, least=-float(THEIRS["median"]), by="document")
+    best = Told(uses_control=False, least=-float(THEIRS["median"]), selects_documents=True)
     kept = THEIRS["average_scores"] <= THEIRS["median"]
     assert kept.sum() == 7
     rows = rows_of(store, best, SCHEME, int(store.document_sizes[kept].sum()))

@@ -60,7 +60,7 @@ def test_rows_are_those_of_packing_one_token_at_a_time(
     objective = Told(
         uses_control=data.draw(st.booleans()),
         least=data.draw(st.sampled_from([None, None, -0.5, 0.0])),
-        by=data.draw(st.sampled_from(["segment", "document"])),
+        selects_documents=data.draw(st.booleans()),
     )
     given = settings_of(
         data.draw(st.integers(1, 120)),

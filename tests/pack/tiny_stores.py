@@ -43,7 +43,7 @@ class Told:
     value_head: None = None
     least: float | None = None
     share: float | None = None
-    by: str = "segment"
+    selects_documents: bool = False
     shuffled: bool = False
 
     def select(self, rewards: Any, document_rewards: Any, lots: Any) -> Any:
@@ -51,7 +51,7 @@ class Told:
             return lots < self.share
         if self.least is None:
             return None
-        return (document_rewards if self.by == "document" else rewards) >= self.least
+        return (document_rewards if self.selects_documents else rewards) >= self.least
 
     def render(self, bands: Any, rng: np.random.Generator) -> Any:
         if not self.uses_control:

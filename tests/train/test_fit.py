@@ -45,7 +45,7 @@ def test_an_interrupted_training_continues_to_the_same_weights(
     second: list[dict[str, Any]] = []
     found, _ = bench.fit(tmp_path / "broken", log=second.append)
     assert second[0]["step"] == 6
-    for key in ("loss", "nats_per_text_token"):
+    for key in ("loss", "nats_per_token"):
         assert [e[key] for e in first + second] == [e[key] for e in whole]
     assert_equal(expected, found)
 

@@ -50,14 +50,19 @@ class Filtering(Mle):
                 fix="For example {filtering: {share: 0.25}} or {filtering: {threshold: 0.0}}.",
             )
 
+    @property
+    def selects_documents(self) -> bool:
+        """As `by` says."""
+        return self.by == "document"
+
     def settle(self, scheme: ControlScheme, census: Census) -> Objective:
         """With a threshold and a tie instead of a share; raises `BoundError` if nothing is kept.
 
         The share is one of the text tokens that have a reward.
         """
-        by_document = self.by == "document"
-        rewards = census.document_rewards if by_document else census.rewards
-        sizes = census.document_sizes if by_document else census.sizes
+        whole = self.selects_documents
+        rewards = census.document_rewards if whole else census.rewards
+        sizes = census.document_sizes if whole else census.sizes
         known = ~np.isnan(rewards) & (sizes > 0)
         rewards, sizes = rewards[known], sizes[known]
         settled = self if self.share is None else self._at_share(self.share, rewards, sizes)
@@ -95,7 +100,7 @@ class Filtering(Mle):
             raise RecipeError(
                 "a share is not settled", where=WHERE, fix="Call `settle` before training."
             )
-        judged = document_rewards if self.by == "document" else rewards
+        judged = document_rewards if self.selects_documents else rewards
         # Numbers are compared as float32, as rewards are kept, so that -0.1 equals -0.1.
         kept: Flags = (judged > self.threshold) | ((judged == self.threshold) & (lots < self.tie))
         return kept

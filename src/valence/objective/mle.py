@@ -20,6 +20,11 @@ class Mle:
     reads_rewards = False
 
     @property
+    def selects_documents(self) -> bool:
+        """No: it selects nothing."""
+        return False
+
+    @property
     def value_head(self) -> ValueHead | None:
         """None."""
         return None

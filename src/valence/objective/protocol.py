@@ -79,6 +79,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def selects_documents(self) -> bool:
+        """Whether `select` keeps whole documents, so that its lots are one for each of them."""
+        ...
+
+    @property
     def value_head(self) -> ValueHead | None:
         """The value head that training needs, if any."""
         ...
@@ -94,8 +99,8 @@ class Objective(Protocol):
         """Which segments [S] are trained on; None for all.
 
         `document_rewards` [S] are those of each segment's document; `lots` [S] uniform in
-        [0, 1), the same in every epoch: they decide between equal rewards. (By document:
-        equal for all segments of a document.)
+        [0, 1), the same in every epoch: they decide between equal rewards. (Where
+        `selects_documents`: equal for all segments of a document.)
         """
         ...
 

@@ -26,10 +26,9 @@ def chosen(
     """Which segments [S] are trained on, or None for all.
 
     `means` [S] rewards of their documents; `segments` and `documents` [S] their places in
-    the store. An objective that chooses `by` document gets one lot for each document.
+    the store. An objective that selects documents gets one lot for each of them.
     """
-    by_document = getattr(objective, "by", "segment") == "document"
-    numbers = documents if by_document else segments
+    numbers = documents if objective.selects_documents else segments
     return objective.select(rewards, means, lots(seed, numbers))
 
 

@@ -106,7 +106,7 @@ class Watch(TrainerCallback):
             "step": state.global_step,
             "text_tokens": self._seen(state),
             "loss": logs["loss"],
-            "nats_per_text_token": nats / max(texts, 1.0),
+            "nats_per_token": nats / max(texts, 1.0),
             "grad_norm": _finite(logs.get("grad_norm")),
             "learning_rate": logs.get("learning_rate"),
             "seconds": round(time.monotonic() - self.started, 3),
