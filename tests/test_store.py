@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valence import store
 from valence.errors import (
     Interrupted,
     MissingFileError,
@@ -27,6 +26,7 @@ from valence.store import (
     RunDirectory,
     digest,
     digest_files,
+    directory,
     read_json,
     read_parquet,
     storage,
@@ -386,7 +386,7 @@ def test_a_stage_is_finished_only_when_its_marker_is_written(
 ) -> None:
     with RunDirectory.open(tmp_path / "run", "name: a\n") as run:
         with monkeypatch.context() as patched:
-            patched.setattr(store, "write_json", full_disk)
+            patched.setattr(directory, "write_json", full_disk)
             with pytest.raises(OSError, match="No space left"):
                 work(run, 1, "first")
         assert not work(run, 1, "second")
