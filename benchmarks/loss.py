@@ -73,7 +73,7 @@ FULL = Amount(
         for vocabulary, size in product((4096, LARGE), (256, 768))
     ),
     weighed=Shape(tokens=4096, size=768, vocabulary=LARGE),
-    children=2,
+    children=1,
 )
 
 
