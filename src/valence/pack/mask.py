@@ -33,3 +33,11 @@ def positions_and_mask(
         itself_TT = index_T[:, None] == index_T[None, :]
         mask_BTT &= ~forks_BT[:, None, :] | itself_TT
     return (before_BT - origin_BT).to(torch.int64), mask_BTT[:, None]
+
+
+def as_bias(mask_B1TT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to the scores of attention instead of a mask: 0, or -inf.
+
+    Given a mask, every layer would make this of it again.
+    """
+    return torch.zeros_like(mask_B1TT, dtype=dtype).masked_fill_(~mask_B1TT, -torch.inf)

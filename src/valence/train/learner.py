@@ -23,7 +23,7 @@ from valence.objective.chunked import weighted_loss
 from valence.objective.protocol import IGNORED, Weights
 from valence.objective.readout import Readout
 from valence.objective.value import ValueModule
-from valence.pack.mask import positions_and_mask
+from valence.pack.mask import as_bias, positions_and_mask
 from valence.recipe import VerdictRecipe
 
 
@@ -92,7 +92,7 @@ class Learner(nn.Module):
         positions_BT, mask_B1TT = positions_and_mask(documents, forks)
         hidden_BTD = self.body(
             input_ids=input_ids,
-            attention_mask=mask_B1TT,
+            attention_mask=as_bias(mask_B1TT, self._compute_type(mask_B1TT.device.type)),
             position_ids=positions_BT,
             use_cache=False,
         ).last_hidden_state
@@ -120,6 +120,13 @@ class Learner(nn.Module):
             "nats": -logprobs_N.masked_fill(~text_N, 0.0).sum(),
             "texts": text_N.sum(),
         }
+
+    def _compute_type(self, kind: str) -> torch.dtype:
+        """The type of queries and keys."""
+        if torch.is_autocast_enabled(kind):
+            return torch.get_autocast_dtype(kind)
+        own: torch.dtype = self.model.dtype
+        return own
 
     def _readout_loss(
         self, hidden_ND: torch.Tensor, targets_N: torch.Tensor, forks_N: torch.Tensor
