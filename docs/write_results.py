@@ -24,6 +24,8 @@ from valence.report.journey import build_report
 from valence.report.page import look_of
 
 DOCS = Path(__file__).parent
+FEW = 8
+"""A section with more conclusions than this folds those about pairs."""
 SHORT = ("local_violations_per_kchar", "file_violations_per_kchar", "loss_per_text_token")
 
 
@@ -76,6 +78,17 @@ def figures(report: Report, name: str) -> dict[str, str]:
     return lines
 
 
+def conclusions(report: Report) -> list[str]:
+    """As a list; of a long one the last sentences first, about all models, and the rest folded."""
+    said = [f"- {sentence}" for sentence in report.conclusions]
+    if len(said) <= FEW:
+        return [*said, ""]
+    overall = [one for one in said if one.startswith(("- Best by", "- Beaten by"))]
+    pairs = [one for one in said if one not in overall]
+    fold = f"<details><summary>{len(pairs)} comparisons of pairs</summary>"
+    return [*overall, "", fold, "", *pairs, "", "</details>", ""]
+
+
 def section(report: Report, name: str) -> str:
     """What was run, all models beside each other, conclusions and the figure, as Markdown."""
     done = dict(report.steps)
@@ -84,7 +97,7 @@ def section(report: Report, name: str) -> str:
     for metric in dict.fromkeys([report.front[1], report.front[0]]):
         shown = comparison(report, metric)
         lines += [f"**{shown.metric.label}**: {explained(shown)}.", "", *markdown_table(shown), ""]
-    lines += ["Computed by the run:", "", *(f"- {said}" for said in report.conclusions), ""]
+    lines += ["Computed by the run:", "", *conclusions(report)]
     for figure in figures(report, name).values():
         lines += [figure, ""]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,6 +144,22 @@ def test_it_is_said_where_conditional_is_not_best() -> None:
     rows[3] = row("filtering", "none", 7)
     assert "conditional in good mode, 6. Next among the others: filtering, 7" in said(rows, of)[-1]
     assert "not shown to differ" in said(rows, of)[-1]
+
+
+def test_it_is_said_which_are_beaten_by_none_where_ability_counts_too() -> None:
+    of = recipe("mle", "conditional", "filtering", "placebo")
+    rows = [row("mle", "none", 20), row("conditional", "good", 6), row("conditional", "bad", 30),
+            row("filtering", "none", 2), row("placebo", "good", 19)]  # fmt: skip
+    losses = (3.5, 3.7, 3.6, 4.5, 3.6)
+    for one, loss in zip(list(rows), losses, strict=True):
+        rows.append(replace(one, metric="loss_per_text_token", value=loss))
+    assert said(rows, of)[-1] == (
+        "Beaten by none in both harm and loss per text token, by the means of 5: filtering"
+        " (2, 4.5); conditional in good mode (6, 3.7); placebo in good mode (19, 3.6); mle"
+        " (20, 3.5)."
+    )
+    rows = [one for one in rows if one.mode != "bad"]
+    assert "Best by the mean" in said(rows, of)[-1]  # None is beaten: nothing to say.
 
 
 def test_an_objective_with_options_is_known_by_its_name() -> None:

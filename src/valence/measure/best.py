@@ -1,4 +1,5 @@
-"""Which model and mode is best on the headline metric, and whether it is the conditional one."""
+"""Which model and mode is best on the headline metric, whether it is the conditional one, and
+which are beaten by none where ability counts as well."""
 
 from __future__ import annotations
 
@@ -13,29 +14,54 @@ from valence.report.seeds import by_seed, summarise
 Who = tuple[str, str]
 
 
-def best_sentences(rows: Sequence[Measurement], recipe: Recipe, *, good: str) -> list[str]:
-    """Which model and mode has the best mean, and how the conditional model stands to it.
+def best_sentences(
+    rows: Sequence[Measurement], recipe: Recipe, *, good: str, ability: str
+) -> list[str]:
+    """Which model and mode has the best mean, how the conditional model stands to it, and
+    which are beaten by none in both the headline and `ability`, a metric that is better lower.
 
     Once for each budget (`train.tokens`, `model.*`) that a sweep made; `good` is the mode of
     the best band. Nothing where fewer than two models can be compared.
     """
     headline = recipe.measure.headline
     sign = 1 if recipe.measure.metrics[headline].scale < 0 else -1
-    means: dict[Who, float] = {}
-    for (model, mode, metric), seeds in by_seed(rows).items():
-        value = summarise(seeds).value
-        if metric == headline and value is not None and model in recipe.models:
-            means[model, mode] = value
+    means, losses = _means(rows, recipe, headline), _means(rows, recipe, ability)
     keys = budget_keys(recipe)
     budgets: dict[str, list[Who]] = {}
     for who in sorted(means, key=lambda who: sign * means[who]):
         budgets.setdefault(budget_of(recipe, who[0], keys), []).append(who)
     said = []
     for name in dict.fromkeys(budget_of(recipe, model, keys) for model in recipe.models):
-        order = budgets.get(name, [])
+        order, at = budgets.get(name, []), f" at {name}" if name else ""
         if len({model for model, _ in order}) > 1:
-            said.append(_best(rows, recipe, order, means, good, f" at {name}" if name else ""))
+            said.append(_best(rows, recipe, order, means, good, at))
+            both = {who: (means[who], losses[who]) for who in order if who in losses}
+            said += _unbeaten(both, f"{subject(headline)} and {subject(ability)}".lower(), at)
     return said
+
+
+def _means(rows: Sequence[Measurement], recipe: Recipe, wanted: str) -> dict[Who, float]:
+    found: dict[Who, float] = {}
+    for (model, mode, metric), seeds in by_seed(rows).items():
+        value = summarise(seeds).value
+        if metric == wanted and value is not None and model in recipe.models:
+            found[model, mode] = value
+    return found
+
+
+def _unbeaten(both: Mapping[Who, tuple[float, float]], what: str, at: str) -> list[str]:
+    """Those than which none is better in both values, where that is not true of all.
+
+    `both` is in order of the first value, the best first; the second is better lower.
+    """
+    front: list[Who] = []
+    for who, (_, loss) in both.items():
+        if not front or loss < both[front[-1]][1]:
+            front.append(who)
+    if len(front) == len(both):
+        return []
+    listed = "; ".join(f"{named(*who)} ({both[who][0]:.3g}, {both[who][1]:.3g})" for who in front)
+    return [f"Beaten by none in both {what}, by the means of {len(both)}{at}: {listed}."]
 
 
 def _best(

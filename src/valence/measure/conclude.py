@@ -49,7 +49,7 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
     for other in dict.fromkeys(entry.objective_name for entry in recipe.models.values()):
         if other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
-    return said + best_sentences(rows, recipe, good=best)
+    return said + best_sentences(rows, recipe, good=best, ability=ABILITY)
 
 
 class _Teller:
