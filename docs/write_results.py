@@ -24,8 +24,6 @@ from valence.report.journey import build_report
 from valence.report.page import look_of
 
 DOCS = Path(__file__).parent
-FEW = 8
-"""A section with more conclusions than this folds those about pairs."""
 SHORT = ("local_violations_per_kchar", "file_violations_per_kchar", "loss_per_text_token")
 
 
@@ -79,14 +77,12 @@ def figures(report: Report, name: str) -> dict[str, str]:
 
 
 def conclusions(report: Report) -> list[str]:
-    """As a list; of a long one the last sentences first, about all models, and the rest folded."""
-    said = [f"- {sentence}" for sentence in report.conclusions]
-    if len(said) <= FEW:
-        return [*said, ""]
-    overall = [one for one in said if one.startswith(("- Best by", "- Beaten by"))]
-    pairs = [one for one in said if one not in overall]
-    fold = f"<details><summary>{len(pairs)} comparisons of pairs</summary>"
-    return [*overall, "", fold, "", *pairs, "", "</details>", ""]
+    """As a list, of which GitHub folds what the page folds."""
+    shown, rest = ([f"- {sentence}" for sentence in part] for part in report.folded())
+    if rest:
+        fold = f"<details><summary>{len(rest)} comparisons of two</summary>"
+        return [*shown, "", fold, "", *rest, "", "</details>", ""]
+    return [*shown, ""]
 
 
 def section(report: Report, name: str) -> str:
@@ -125,7 +121,7 @@ def write_section(report: Report, name: str) -> None:
 
 def write_demo(report: Report) -> None:
     (DOCS / "demo.svg").write_text(picture(report), encoding="utf-8")
-    said = [f"- {sentence}" for sentence in report.conclusions]
+    said = [f"- {sentence}" for sentence in report.conclusions.sentences]
     readme = DOCS.parent / "README.md"
     block = "\n".join(
         [

@@ -754,7 +754,7 @@ def test_a_run_shows_its_numbers_and_where_the_report_is(
     assert "done before" in outcome.stderr
     for word in ("conditional", "placebo", "labelled", "distinct 2"):
         assert word in outcome.stdout
-    for sentence in tiny_run.conclusions:
+    for sentence in tiny_run.conclusions.sentences:
         assert " ".join(sentence.split()) in " ".join(outcome.stdout.split())
 
 

@@ -134,6 +134,19 @@ class Measurement:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusions:
+    """Sentences that follow from measurements: on pairs of models, and on all of them."""
+
+    pairs: tuple[str, ...] = ()
+    overall: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of them, the pairs first."""
+        return self.pairs + self.overall
+
+
 def tile(ends: Iterable[int]) -> tuple[Segment, ...]:
     """Segments that tile a text, from their end offsets in ascending order."""
     segments = []

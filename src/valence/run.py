@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from valence.crew import Crew
-from valence.data import Measurement
+from valence.data import Conclusions, Measurement
 from valence.display import Display, Progress, Silent
 from valence.recipe import Recipe
 from valence.report.journey import write_page
@@ -34,7 +34,7 @@ class Result:
 
     path: Path
     measurements: list[Measurement] = field(default_factory=list)
-    conclusions: list[str] = field(default_factory=list)
+    conclusions: Conclusions = field(default_factory=Conclusions)
 
 
 def run(

@@ -44,7 +44,7 @@ def recipe(*objectives: str, scale: float = -1.0, **more: Any) -> Recipe:
 
 
 def said(rows: list[Measurement], of: Recipe) -> list[str]:
-    return conclude(rows, of, best="good", worst="bad")
+    return list(conclude(rows, of, best="good", worst="bad").sentences)
 
 
 # --- two models ---------------------------------------------------------------------------

@@ -59,7 +59,10 @@ def write_run(folder: Path, recipe_tree: dict[str, Any] | None = None) -> Recipe
     (folder / "measures").mkdir(parents=True)
     (folder / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     write(folder / "scheme.json", {"shares": {"bad": 0.4, "good": 0.6}})
-    write(folder / "conclusions.json", ["Harm: conditional in good mode is lower."])
+    write(
+        folder / "conclusions.json",
+        {"pairs": ["Harm: conditional in good mode is lower."], "overall": []},
+    )
     results, curves = [], []
     for seed in recipe.seeds:
         for name in recipe.models:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from valence.data import Mark, Measurement
+from valence.data import Conclusions, Mark, Measurement
 from valence.report import Curve, MarkedSample, MetricInfo, Report, format_value, render
 from valence.report.marked import marked_html
 
@@ -80,7 +80,7 @@ def report(*, seeds: tuple[int, ...] = (0,)) -> Report:
         title="A <run> & more",
         lead="What it is.",
         steps=(("train", "Trained <three> models."),),
-        conclusions=("The good mode writes fewer violations.",),
+        conclusions=Conclusions(pairs=("The good mode writes fewer violations.",)),
         notes=("One corpus only.",),
         metrics=(
             MetricInfo(name="bits", label="Bits per byte", lower_is_better=True, note="Held out."),
@@ -161,7 +161,7 @@ def test_text_is_escaped_everywhere() -> None:
         title=evil,
         lead=evil,
         steps=((evil, evil),),
-        conclusions=(evil,),
+        conclusions=Conclusions(pairs=(evil,), overall=(evil,)),
         notes=(evil,),
         metrics=(MetricInfo(name="bits", label=evil, lower_is_better=None, note=evil),),
         measurements=rows,
@@ -273,11 +273,21 @@ def test_every_seed_has_its_row() -> None:
     assert "<small>seed" not in render(report())
 
 
+def test_of_many_conclusions_those_on_all_models_are_read_first() -> None:
+    pairs = tuple(f"pair {at}." for at in range(8))
+    page = render(replace(report(), conclusions=Conclusions(pairs=pairs, overall=("best.",))))
+    assert "8 comparisons of two" in page
+    assert page.index("best.") < page.index("pair 0.")
+    page = render(replace(report(), conclusions=Conclusions(pairs=pairs[:2], overall=("best.",))))
+    assert "comparisons of two" not in page
+    assert page.index("best.") > page.index("pair 1.")
+
+
 def test_an_empty_report_says_so() -> None:
     empty = replace(
         report(),
         steps=(),
-        conclusions=(),
+        conclusions=Conclusions(),
         notes=(),
         metrics=(),
         measurements=(),

@@ -165,7 +165,7 @@ def _print_result(result: Result, until: Until) -> None:
     if result.measurements:
         for rows in _apart(result.measurements):
             out.print(_table(rows))
-        for sentence in result.conclusions:
+        for sentence in result.conclusions.sentences:
             out.print(f"- {sentence}", highlight=False)
     page = result.path / "report.html"
     shown = page if until == "report" else result.path

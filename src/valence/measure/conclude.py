@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from valence.data import Measurement
+from valence.data import Conclusions, Measurement
 from valence.measure.best import best_sentences
 from valence.measure.compare import Comparison, compare, named, numbers, subject, verdict
 from valence.measure.settings import comparable, setting
@@ -32,7 +32,7 @@ class _Pairs:
     found: list[tuple[str, Comparison]]
 
 
-def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: str) -> list[str]:
+def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: str) -> Conclusions:
     """Sentences about a run of the recipe, the headline metric first.
 
     Of metrics with a negative scale lower is better, of others higher; `best` and `worst`
@@ -49,7 +49,8 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
     for other in dict.fromkeys(entry.objective_name for entry in recipe.models.values()):
         if other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
-    return said + best_sentences(rows, recipe, good=best, ability=ABILITY)
+    overall = best_sentences(rows, recipe, good=best, ability=ABILITY)
+    return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 
 class _Teller:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from valence.data import Mark, Measurement
+from valence.data import Conclusions, Mark, Measurement
+
+MOST_CONCLUSIONS = 8
+"""More than these are not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +95,7 @@ class Report:
     title: str
     lead: str
     steps: tuple[tuple[str, str], ...]
-    conclusions: tuple[str, ...]
+    conclusions: Conclusions
     notes: tuple[str, ...]
     metrics: tuple[MetricInfo, ...]
     measurements: tuple[Measurement, ...]
@@ -114,6 +117,16 @@ class Report:
             _require_finite(f"{row.metric} of {row.model}, {row.mode}", numbers)
         for (model, mode), strip in self.strips.items():
             _require_finite(f"strip of {model}, {mode}", strip)
+
+    def folded(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The conclusions that are shown, and those that wait for a click.
+
+        Where they are many, those on all models are shown.
+        """
+        said = self.conclusions
+        if not said.overall or len(said.sentences) <= MOST_CONCLUSIONS:
+            return said.sentences, ()
+        return said.overall, said.pairs
 
     def info(self, name: str) -> MetricInfo:
         """How to read the metric `name`; the bare name where nothing is said about it."""

@@ -39,7 +39,7 @@ def front_picture(report: Report, look: Look) -> Picture | None:
         caption += " Small points are single seeds; the label stands at their mean."
     labels = _labels(report, points)
     if len(labels) < len({(point.model, point.mode) for point in points}):
-        caption += " Of the settings of a model, the one with the best value is named."
+        caption += " Of each model the best points are named."
     if missing:
         caption += f" Not shown, for lack of one of the two values: {missing}."
     return Picture(
@@ -59,17 +59,25 @@ def front_picture(report: Report, look: Look) -> Picture | None:
 
 
 def _labels(report: Report, points: Sequence[FrontPoint]) -> dict[tuple[str, str], str]:
-    """Names of points in the figure: all of them, or of each base and mode the best one."""
+    """Names of points in the figure: all of them, or the best of each base and mode, or base."""
     named = {(p.model, p.mode): titled(p.model, p.mode) for p in points}
-    if len(named) <= _LABELS:
-        return named
+    for by_mode in (True, False):
+        if len(named) <= _LABELS:
+            break
+        named = _best_names(report, points, by_mode=by_mode)
+    return named
+
+
+def _best_names(
+    report: Report, points: Sequence[FrontPoint], *, by_mode: bool
+) -> dict[tuple[str, str], str]:
     sign = -1 if report.info(report.front[1]).lower_is_better is False else 1
     best: dict[tuple[str, str], FrontPoint] = {}
     for point in points:
-        key = report.variant(point.model).base, point.mode
+        key = report.variant(point.model).base, point.mode if by_mode else ""
         if key not in best or sign * point.y.value < sign * best[key].y.value:
             best[key] = point
-    return {(p.model, p.mode): titled(base, mode) for (base, mode), p in best.items()}
+    return {(p.model, p.mode): titled(base, p.mode) for (base, _), p in best.items()}
 
 
 def _points(

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from valence.data import Mark, Measurement
+from valence.data import Conclusions, Mark, Measurement
 from valence.errors import MissingFileError, StoreError
 from valence.recipe import Recipe, load_recipe
 from valence.report.account import ledger, notes, stage_facts, steps
@@ -47,24 +47,42 @@ def write_page(run: Path) -> Path:
     return path
 
 
+def _results(run: Path) -> tuple[Measurement, ...]:
+    path = run / "results.json"
+    try:
+        return tuple(Measurement(**row) for row in read_json(path))
+    except TypeError as error:
+        raise _unreadable(path, "measurements", error) from None
+
+
+def _conclusions(run: Path) -> Conclusions:
+    path = run / "conclusions.json"
+    try:
+        found = read_json(path)
+        return Conclusions(pairs=tuple(found["pairs"]), overall=tuple(found["overall"]))
+    except (TypeError, KeyError) as error:
+        raise _unreadable(path, "conclusions", error) from None
+
+
+def _unreadable(path: Path, what: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"does not hold {what} ({error})",
+        where=str(path),
+        fix="Delete it and run the recipe again with --resume.",
+    )
+
+
 def build_report(run: Path) -> Report:
     """Everything the page says, read from the run directory."""
     recipe = load_recipe(run / "recipe.yaml")
-    try:
-        rows = tuple(Measurement(**row) for row in read_json(run / "results.json"))
-    except TypeError as error:
-        raise StoreError(
-            f"does not hold measurements ({error})",
-            where=str(run / "results.json"),
-            fix="Delete it and run the recipe again.",
-        ) from None
+    rows, conclusions = _results(run), _conclusions(run)
     folders = _measure_folders(run, rows)
     modes = [token.strip("<|>") or token for token in recipe.control.tokens]
     return Report(
         title=f"Valence: {recipe.name}",
         lead=recipe.description,
         steps=tuple(steps(run, recipe)),
-        conclusions=tuple(read_json(run / "conclusions.json")),
+        conclusions=conclusions,
         notes=tuple(notes(recipe)),
         metrics=tuple(_metric_infos(recipe, rows)),
         measurements=rows,

@@ -34,6 +34,18 @@ def render(report: Report) -> str:
     return framed(report.title, report.lead, _contents(report, look_of(report)))
 
 
+def _conclusions(report: Report) -> str:
+    """All, or where they are many those on all models, and the others folded."""
+    shown, rest = report.folded()
+    text = listed(shown, "No conclusion was drawn.")
+    if rest:
+        text += (
+            f"<details><summary>{len(rest)} comparisons of two</summary>"
+            f"{listed(rest, '')}</details>"
+        )
+    return text
+
+
 def look_of(report: Report) -> Look:
     """The colours and markers of a report: settings of one base share its colour."""
     models = report.models()
@@ -44,7 +56,7 @@ def look_of(report: Report) -> Look:
 def _contents(report: Report, look: Look) -> dict[str, str]:
     """The sections by heading, in the order of the page."""
     return {
-        "Conclusions": listed(report.conclusions, "No conclusion was drawn."),
+        "Conclusions": _conclusions(report),
         "Results": _results(report, look),
         **{budget_heading(budget): _budget(report, budget, look) for budget in report.budgets},
         "Ability and misalignment": _front(report, look),

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from valence.data import Measurement, Sample
+from valence.data import Conclusions, Measurement, Sample
 from valence.display import Work
 from valence.guide.loop import generate, modes_of
 from valence.measure.ability import LABELLED, held_out_loss
@@ -179,11 +179,11 @@ class MeasureStages:
             beside.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
         return samples
 
-    def conclude(self, rows: Sequence[Measurement]) -> list[str]:
+    def conclude(self, rows: Sequence[Measurement]) -> Conclusions:
         """results.json, and the conclusions that follow from its rows."""
         conclusions = conclude(
             rows, self.recipe, best=self.scheme.modes[-1], worst=self.scheme.modes[0]
         )
         write_json(self.context.path / "results.json", [asdict(row) for row in rows])
-        write_json(self.context.path / "conclusions.json", conclusions)
+        write_json(self.context.path / "conclusions.json", asdict(conclusions))
         return conclusions
