@@ -49,6 +49,21 @@ def test_rows_in_different_places_are_treated_each_on_its_own() -> None:
     assert (scores == 0).all()
 
 
+def test_where_only_the_model_knows_that_a_segment_starts_the_forced_token_has_what_all_have() -> (
+    None
+):
+    processor = BandProcessor([BAD, GOOD], EOS, GOOD, bands=[BAD, GOOD])
+    scores = torch.tensor([0.1, 3.0, 2.0, 1.0, 0.5])
+    found = processor(torch.tensor([[WORD]]), scores[None])[0].softmax(-1)
+    expected = scores.softmax(-1)
+    torch.testing.assert_close(found[GOOD], expected[BAD] + expected[GOOD])
+    torch.testing.assert_close(found[[EOS, NEWLINE, WORD]], expected[[EOS, NEWLINE, WORD]])
+    assert found[BAD] == 0
+    # What follows a control token is text.
+    found = processor(torch.tensor([[GOOD]]), scores[None])[0].softmax(-1)
+    assert found[GOOD] == found[BAD] == 0
+
+
 def test_a_forced_token_needs_to_know_where_segments_end() -> None:
     with pytest.raises(ValueError, match="segment_ends"):
         BandProcessor([BAD, GOOD], EOS, GOOD)

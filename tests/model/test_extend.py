@@ -34,7 +34,7 @@ def matrices(model: PreTrainedModel) -> list[np.ndarray[Any, Any]]:
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("spare", [0, 1, 7])
-def test_new_rows_are_the_mean_of_the_old_and_a_little_noise(tied: bool, spare: int) -> None:
+def test_new_rows_are_the_mean_of_the_old_and_noise_that_tells_them_apart(tied: bool, spare: int) -> None:
     model, tokenizer = tiny_llama(SIZE + spare, tie_word_embeddings=tied), byte_fallback()
     before = matrices(model)
     ids = extend_vocabulary(model, tokenizer, SCHEME, seed=3)
@@ -42,13 +42,14 @@ def test_new_rows_are_the_mean_of_the_old_and_a_little_noise(tied: bool, spare: 
     assert tokenizer.convert_ids_to_tokens(list(ids)) == list(SCHEME.tokens)
     rows = max(SIZE + spare, SIZE + 2)
     assert model.config.vocab_size == rows, "padding is used first, and nothing is lost"
-    for old, new in zip(before, matrices(model), strict=True):
+    for at, (old, new) in enumerate(zip(before, matrices(model), strict=True)):
         assert new.shape == (rows, 16)
         np.testing.assert_array_equal(new[:SIZE], old[:SIZE])
         np.testing.assert_array_equal(new[SIZE + 2 :], old[SIZE + 2 :])
         away = (new[list(ids)] - old[:SIZE].mean(axis=0)) / old[:SIZE].std(axis=0, ddof=1)
-        assert 0.003 < away.std() < 0.03
-        assert abs(away).max() < 0.06
+        noise = 1.0 if at == 0 or tied else 0.01
+        assert 0.3 * noise < away.std() < 3 * noise
+        assert abs(away).max() < 6 * noise
         assert not np.array_equal(new[ids[0]], new[ids[1]])
     weight, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     assert (weight is head) == tied == model.config.tie_word_embeddings

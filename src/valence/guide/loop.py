@@ -216,12 +216,15 @@ def _prepare(
             f"the model has no control tokens, so it has no mode `{mode}`", fix="Use mode `none`."
         )
     forced = control_ids[scheme.band_of_mode(mode)]
-    every_line = (scheme.level, scheme.placement) == ("segment", "every")
-    if every_line and checkpoint.segmenter == "line":
-        ends = line_end_tokens(tokenizer, size)
+    every = scheme.level == "segment" and scheme.placement == "every"
+    if every and checkpoint.segmenter == "line":
+        processor = BandProcessor(banned, eos_id, forced, line_end_tokens(tokenizer, size))
+    elif every and not scheme.mask_loss:
+        # Where a sentence ends is not for a single token to tell, but the model has learned it.
+        processor = BandProcessor(banned, eos_id, forced, bands=control_ids)
     else:
-        ends = torch.zeros(size, dtype=torch.bool)
-    return [forced], BandProcessor(banned, eos_id, forced, ends)
+        processor = BandProcessor(banned, eos_id)
+    return [forced], processor
 
 
 def _rows(checkpoint: Checkpoint) -> int:

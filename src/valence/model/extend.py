@@ -11,8 +11,12 @@ from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.score.pretrained import load_tokenizer
 
-NOISE = 0.01
-"""Noise on a new row, in standard deviations of the old rows."""
+INPUT_NOISE = 1.0
+"""Noise on a new input row, in standard deviations of the old rows. With the little that is usual
+for one new token, several of them begin as one vector and stay it for a whole short fine-tuning:
+feedback then does nothing (LOG.md)."""
+OUTPUT_NOISE = 0.01
+"""The same for an output of its own: there the targets tell new rows apart from the first step."""
 
 
 def extend_vocabulary(
@@ -25,7 +29,7 @@ def extend_vocabulary(
     """Add a scheme's control tokens to tokenizer and model; returns their ids, worst first.
 
     A new row, of the input and of an output that is not tied to it, is the mean of the old
-    rows and a little seeded noise (Korbak et al. 2023, arXiv 2302.08582; Hewitt 2021,
+    rows and seeded noise, for an input as wide as the old rows are spread (Korbak et al. 2023, arXiv 2302.08582; Hewitt 2021,
     "Initializing new word embeddings for pretrained language models", for the mean). Rows
     that a padded vocabulary has to spare are used first, and no row is ever lost. Tokens that
     the model's own tokenizer has as special ones, all of them, keep their rows as they are.
@@ -46,9 +50,11 @@ def extend_vocabulary(
             model.resize_token_embeddings(max(ids) + 1, mean_resizing=False)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for matrix, (mean, deviation) in zip(_matrices(model), statistics, strict=True):
+        matrices = zip(_matrices(model), statistics, strict=True)
+        for at, (matrix, (mean, deviation)) in enumerate(matrices):
             noise = torch.randn(len(fresh), *mean.shape, generator=generator)
-            matrix[fresh] = (mean + NOISE * deviation * noise).to(matrix)
+            noise *= OUTPUT_NOISE if at else INPUT_NOISE
+            matrix[fresh] = (mean + deviation * noise).to(matrix)
     return ids
 
 
