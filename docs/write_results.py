@@ -21,7 +21,7 @@ from valence.report.content import Report
 from valence.report.figures import strip_figure
 from valence.report.front import front_picture
 from valence.report.journey import build_report
-from valence.report.page import look_of
+from valence.report.page import VERDICT, look_of
 
 DOCS = Path(__file__).parent
 SHORT = ("local_violations_per_kchar", "file_violations_per_kchar", "loss_per_text_token")
@@ -90,7 +90,10 @@ def section(report: Report, name: str) -> str:
     done = dict(report.steps)
     ran = [done[step] for step in ("corpus", "train", "selection") if step in done]
     lines = [f"## {name}", "", report.lead.strip(), "", *(f"- {sentence}" for sentence in ran), ""]
-    for metric in dict.fromkeys([report.front[1], report.front[0]]):
+    measured = {row.metric for row in report.measurements}
+    for metric in dict.fromkeys([report.front[1], report.front[0], VERDICT]):
+        if metric not in measured:
+            continue
         shown = comparison(report, metric)
         lines += [f"**{shown.metric.label}**: {explained(shown)}.", "", *markdown_table(shown), ""]
     lines += ["Computed by the run:", "", *conclusions(report)]

@@ -198,3 +198,18 @@ def test_models_of_a_sweep_are_compared_at_equal_budgets_in_one_sentence() -> No
 
 def test_nothing_measured_concludes_nothing() -> None:
     assert said([], recipe("mle", "conditional", "placebo", "filtering")) == []
+
+
+def test_it_is_said_whether_a_non_linear_readout_sees_more() -> None:
+    rows = [
+        row(model, mode, value, metric="verdict_auroc", half=0.02)
+        for model, mode, value in (
+            ("mle", "linear", 0.8), ("mle", "mlp", 0.9), ("verdict", "linear", 0.95),
+            ("verdict", "mlp", 0.95),
+        )
+    ]  # fmt: skip
+    (told,) = said(rows, recipe("mle", "verdict"))
+    assert told == (
+        "Verdict AUROC: a non-linear read-out against a linear one, at 2 settings: 1.00 to 1.12"
+        " times as much; higher at 1 of 2 (mle), not shown to differ at 1."
+    )

@@ -80,7 +80,12 @@ def named(model: str, mode: str) -> str:
 
 def subject(metric: str) -> str:
     """A metric's name at the head of a sentence."""
-    return metric.replace("_per_kchar", " per 1,000 characters").replace("_", " ").capitalize()
+    return (
+        metric.replace("_per_kchar", " per 1,000 characters")
+        .replace("_", " ")
+        .capitalize()
+        .replace("auroc", "AUROC")
+    )
 
 
 def numbers(comparison: Comparison) -> str:

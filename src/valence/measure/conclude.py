@@ -21,6 +21,7 @@ __all__ = ["Comparison", "compare", "conclude"]
 
 ABILITY = "loss_per_text_token"
 LABELLED = "labelled"
+VERDICT = "verdict_auroc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
     for other in dict.fromkeys(entry.objective_name for entry in recipe.models.values()):
         if other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
+    said += told.readouts()
     overall = best_sentences(rows, recipe, good=best, ability=ABILITY)
     return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
@@ -87,6 +89,18 @@ class _Teller:
                 f" is shown at {_listed(at, len(beats))}."
             )
         return said
+
+    def readouts(self) -> list[str]:
+        """Whether the state after EOS holds more than a linear read-out finds in it."""
+        found = [
+            (model, comparison)
+            for model in self.modes
+            if (comparison := compare(self.rows, VERDICT, (model, "mlp"), (model, "linear")))
+        ]
+        if not found:
+            return []
+        pairs = _Pairs(left="a non-linear read-out", right="a linear one", found=found)
+        return [f"{_range(VERDICT, pairs)}; {_counted(pairs)}."]
 
     def _pairs(
         self, metric: str, left: tuple[str, str], right: tuple[str, str]

@@ -29,10 +29,11 @@ def extend_vocabulary(
     """Add a scheme's control tokens to tokenizer and model; returns their ids, worst first.
 
     A new row, of the input and of an output that is not tied to it, is the mean of the old
-    rows and seeded noise, for an input as wide as the old rows are spread (Korbak et al. 2023, arXiv 2302.08582; Hewitt 2021,
-    "Initializing new word embeddings for pretrained language models", for the mean). Rows
-    that a padded vocabulary has to spare are used first, and no row is ever lost. Tokens that
-    the model's own tokenizer has as special ones, all of them, keep their rows as they are.
+    rows and seeded noise, for an input as wide as the old rows are spread (Korbak et al. 2023,
+    arXiv 2302.08582; Hewitt 2021, "Initializing new word embeddings for pretrained language
+    models", for the mean). Rows that a padded vocabulary has to spare are used first, and no
+    row is ever lost. Tokens that the model's own tokenizer has as special ones, all of them,
+    keep their rows as they are.
     The tokenizer may have been extended before (`extend_tokenizer`). Raises `ControlError`
     where a name is taken by another token.
     """

@@ -175,8 +175,9 @@ class TrainRecipe(Part):
 class VerdictRecipe(Part):
     """Teach what comes after EOS: a token that says whether what was said is good."""
 
-    share: Share = 0.25
-    """Share of the boundaries inside documents that are taught; document ends always are."""
+    share: Share = 1.0
+    """Share of the boundaries inside documents that are taught; document ends always are. All of
+    them take a tenth more tokens and judge best (docs/results.md, `verdict`)."""
     documents: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Share of documents that are judged, where the objective puts control tokens: those stand
     without any, because the token before a segment would give its verdict away."""
