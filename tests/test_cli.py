@@ -20,10 +20,10 @@ import yaml
 from click.testing import Result as Outcome
 from typer.testing import CliRunner
 
-from valence import __version__, cli, store
+from valence import __version__, cli
 from valence.recipe import build_recipe, packaged_recipes
 from valence.run import Result
-from valence.store import RunDirectory, read_json
+from valence.store import RunDirectory, files, read_json
 
 VERBS = {
     *("run", "annotate", "show", "distill", "train", "measure"),
@@ -578,9 +578,9 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on_later(
 
     with monkeypatch.context() as patched:
         if target == "fsync":
-            patched.setattr(store.os, "fsync", full)
+            patched.setattr(files.os, "fsync", full)
         else:
-            patched.setattr(store.pq, "write_table", full)
+            patched.setattr(files.pq, "write_table", full)
         outcome = invoke("annotate", "r.yaml", "--out", "out")
     assert outcome.exit_code == 2
     assert "the disk is full" in told(outcome)[0]
