@@ -13,7 +13,7 @@ import argparse
 import re
 from pathlib import Path
 
-from valence.data import Measurement
+from valence.data import VERDICT, Measurement
 from valence.recipe import load_recipe
 from valence.report.budget import budget_picture
 from valence.report.comparison import comparison, explained, markdown_table
@@ -21,7 +21,7 @@ from valence.report.content import Report
 from valence.report.figures import strip_figure
 from valence.report.front import front_picture
 from valence.report.journey import build_report
-from valence.report.page import VERDICT, look_of
+from valence.report.page import look_of
 
 DOCS = Path(__file__).parent
 SHORT = ("local_violations_per_kchar", "file_violations_per_kchar", "loss_per_text_token")

@@ -115,6 +115,12 @@ class Sample:
     tokens: int
 
 
+LOSS = "loss_per_text_token"
+"""Metric that stands for ability: nats per held-out text token."""
+VERDICT = "verdict_auroc"
+"""Metric of how well a model judges what was said, after EOS."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """One number with its 95% interval.

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from valence.control import NO_BAND, Bands, ControlScheme
-from valence.data import Measurement
+from valence.data import LOSS, Measurement
 from valence.guide.loop import UNGUIDED
 from valence.measure.statistics import ratio
 from valence.model import Checkpoint, end_ids, start_ids
@@ -70,9 +70,7 @@ def held_out_loss(
             on_progress(min(done + BATCH, len(rows.ids)), len(rows.ids))
     tokens = np.diff(tokenised.documents).astype(np.float64)
     measured = {
-        "loss_per_text_token": ratio(
-            nats.tolist(), tokens.tolist(), resamples=resamples, seed=seed
-        ),
+        LOSS: ratio(nats.tolist(), tokens.tolist(), resamples=resamples, seed=seed),
         "bits_per_byte": ratio(
             (nats / math.log(2)).tolist(), tokenised.bytes.tolist(), resamples=resamples, seed=seed
         ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from valence.data import Conclusions, Measurement
+from valence.data import LOSS, VERDICT, Conclusions, Measurement
 from valence.measure.best import best_sentences
 from valence.measure.compare import Comparison, compare, named, numbers, subject, verdict
 from valence.measure.settings import comparable, setting
@@ -19,9 +19,7 @@ from valence.recipe import Recipe
 
 __all__ = ["Comparison", "compare", "conclude"]
 
-ABILITY = "loss_per_text_token"
 LABELLED = "labelled"
-VERDICT = "verdict_auroc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +44,12 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
     said += told.difference(headline, ("conditional", worst), ("conditional", best))
     for metric in [headline, *(harm for harm in harms if harm != headline)]:
         said += told.feedback(metric, best, lower_is_better=metric in harms)
-    said += told.difference(ABILITY, ("conditional", LABELLED), ("mle", "none"))
+    said += told.difference(LOSS, ("conditional", LABELLED), ("mle", "none"))
     for other in dict.fromkeys(entry.objective_name for entry in recipe.models.values()):
         if other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
     said += told.readouts()
-    overall = best_sentences(rows, recipe, good=best, ability=ABILITY)
+    overall = best_sentences(rows, recipe, good=best, ability=LOSS)
     return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 

@@ -9,16 +9,14 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from valence.data import Conclusions, Mark, Measurement
+from valence.data import LOSS, VERDICT, Conclusions, Mark, Measurement
 from valence.errors import MissingFileError, StoreError
 from valence.recipe import Recipe, load_recipe
 from valence.report.account import ledger, notes, stage_facts, steps
 from valence.report.content import Budget, Curve, MarkedSample, MetricInfo, Report, Variant
-from valence.report.page import VERDICT, render
+from valence.report.page import render
 from valence.report.seeds import by_seed, summarise
 from valence.store import read_json, write_text
-
-ABILITY = "loss_per_text_token"
 
 ALL_SHOWN = 9
 """Up to so many models all have their samples on the page."""
@@ -27,7 +25,7 @@ LABELS = {
     "local_violations_per_kchar": ("local violations / 1,000 chars", "each line alone"),
     "file_violations_per_kchar": ("file violations / 1,000 chars", "whole text, with context"),
     "broken_share": ("broken share", "could not be tokenised as Python; exact binomial interval"),
-    "loss_per_text_token": ("loss / text token", "nats, held-out text; control tokens not counted"),
+    LOSS: ("loss / text token", "nats, held-out text; control tokens not counted"),
     "bits_per_byte": ("bits / byte", "held-out text"),
     "distinct_2": ("distinct-2", "share of distinct word pairs within a sample"),
     VERDICT: ("AUROC of the verdict", "after held-out segments; 0.5 is chance, 1 is always right"),
@@ -86,7 +84,7 @@ def build_report(run: Path) -> Report:
         notes=tuple(notes(recipe)),
         metrics=tuple(_metric_infos(recipe, rows)),
         measurements=rows,
-        front=(ABILITY, recipe.measure.headline),
+        front=(LOSS, recipe.measure.headline),
         strips=_strips(folders),
         strip_metric=recipe.measure.headline,
         samples=tuple(_samples(folders)),
@@ -116,7 +114,7 @@ def _measure_folders(run: Path, rows: tuple[Measurement, ...]) -> list[Path]:
 
 def _metric_infos(recipe: Recipe, rows: tuple[Measurement, ...]) -> Iterator[MetricInfo]:
     lower: dict[str, bool | None] = {
-        ABILITY: True, "bits_per_byte": True, "distinct_2": None, VERDICT: False,
+        LOSS: True, "bits_per_byte": True, "distinct_2": None, VERDICT: False,
     }  # fmt: skip
     for name, metric in recipe.measure.metrics.items():
         lower[name] = metric.scale < 0

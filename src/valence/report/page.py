@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from valence.data import VERDICT
 from valence.report.budget import budget_picture
 from valence.report.comparison import comparison, comparison_table
 from valence.report.content import Budget, Curve, MarkedSample, MetricInfo, Report
@@ -21,9 +22,6 @@ from valence.report.marked import described, escape, marked_html
 from valence.report.table import format_value, results_table, swatch
 
 __all__ = ["Curve", "MarkedSample", "MetricInfo", "Report", "format_value", "render"]
-
-VERDICT = "verdict_auroc"
-"""How well models judge what was said; it has modes and a section of its own."""
 
 _OPEN_ROWS = 24
 """The table of every number is open where it has no more rows."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from valence.data import Conclusions, Measurement, Sample
+from valence.data import VERDICT, Conclusions, Measurement, Sample
 from valence.display import Work
 from valence.guide.loop import generate, modes_of
 from valence.measure.ability import LABELLED, held_out_loss
@@ -115,7 +115,7 @@ class MeasureStages:
                 scheme.best,
                 resamples=self.recipe.measure.resamples,
                 seed=seed,
-            ).measurement(model=name, mode=mode, metric="verdict_auroc", failures=0, seed=seed)
+            ).measurement(model=name, mode=mode, metric=VERDICT, failures=0, seed=seed)
             for mode, good in said.items()
         ]
 
