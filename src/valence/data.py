@@ -141,6 +141,43 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Numbers of one model and mode that make a line: a curve by round, a reliability plot.
+
+    `kind` says what the numbers are and so how they are drawn; `name` tells several of a kind
+    apart. `y`, `low`, `high` (95%) and `count` have a place for each `x`; None where nothing
+    could be measured there.
+    """
+
+    kind: str
+    name: str
+    model: str
+    mode: str
+    seed: int
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    count: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        sizes = {len(each) for each in (self.x, self.y, self.low, self.high, self.count)}
+        if len(sizes) != 1:
+            raise ValueError(f"{self.kind} of {self.model}: lists of {sorted(sizes)} numbers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a measure found of a model: rows of results, and lines to draw."""
+
+    rows: tuple[Measurement, ...] = ()
+    series: tuple[Series, ...] = ()
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(rows=self.rows + other.rows, series=self.series + other.series)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conclusions:
     """Sentences that follow from measurements: on pairs of models, and on all of them."""
 
