@@ -117,6 +117,17 @@ class Sample:
 
 LOSS = "loss_per_text_token"
 """Metric that stands for ability: nats per held-out text token."""
+DIVERSITY = (
+    "distinct_2",
+    "repetition_4",
+    "ends_in_loop",
+    "distinct_1_of_5000_words",
+    "distinct_2_of_5000_words",
+    "distinct_3_of_5000_words",
+    "self_bleu_5",
+    "ended_share",
+)
+"""Metrics of every set of samples: how they repeat themselves and each other, how they end."""
 VERDICT = "verdict_auroc"
 """Metric of how well a model judges what was said, after EOS."""
 

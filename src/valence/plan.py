@@ -55,7 +55,7 @@ def plan(recipe: Recipe) -> list[tuple[str, str]]:
         ("text tokens per model", _listed(tokens)),
         ("steps", f"at least {sum(size.steps for size in sizes.values()) * len(recipe.seeds):,}"),
         ("training FLOPs, all models", f"{flops:.3g}, control tokens not counted"),
-        ("samples", f"{recipe.sample.count} per model and mode"),
+        ("samples", f"{recipe.sample.count if recipe.sample else 0} per model and mode"),
     ]
     if max(total) > TIMED_PARAMETERS:
         return [*rows, ("training time", "not timed: the model is too large for a quick look")]

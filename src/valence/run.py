@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 from valence.crew import Crew
-from valence.data import Conclusions, Measurement
+from valence.data import Conclusions, Findings, Measurement
 from valence.display import Display, Progress, Silent
+from valence.measure.scoring import scoring_pool
 from valence.recipe import Recipe
 from valence.report.journey import write_page
 from valence.stages.annotation import AnnotationStages
 from valence.stages.context import Context
 from valence.stages.early import check_early
-from valence.stages.measures import MeasureStages
 from valence.stages.models import ModelStages
+from valence.stages.run_measures import RunMeasures
 from valence.store import RunDirectory
 
 __all__ = ["Display", "Progress", "Result", "Silent", "Until", "run"]
@@ -33,8 +34,13 @@ class Result:
     """What a run left: its directory, and once it has measured, rows and conclusions."""
 
     path: Path
-    measurements: list[Measurement] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
     conclusions: Conclusions = field(default_factory=Conclusions)
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """The rows of results.json."""
+        return list(self.findings.rows)
 
 
 def run(
@@ -74,12 +80,12 @@ def run(
 
         if crew.leads:
             alone = replace(context, crew=Crew(alone=True))
-            measures = MeasureStages(alone, models)
-            for seed in recipe.seeds:
-                for name in recipe.models:
-                    result.measurements += measures.measure(name, seed)
-                    result.measurements += measures.judge(name, seed)
-            result.conclusions = measures.conclude(result.measurements)
+            with scoring_pool(recipe.measure.workers) as submit:
+                measured = RunMeasures(alone, models, submit)
+                for seed in recipe.seeds:
+                    for name in recipe.models:
+                        result.findings += measured.measure(name, seed)
+            result.conclusions = measured.conclude(result.findings)
             if until == "report":
                 write_page(path)
         crew.wait()

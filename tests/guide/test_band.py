@@ -10,7 +10,7 @@ import torch
 
 from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
-from valence.guide import BandProcessor, generate
+from valence.guide import BandProcessor, asks_for, generate
 from valence.guide.band import line_end_tokens
 from valence.guide.loop import modes_of, sample_checkpoint
 from valence.model import load_checkpoint
@@ -74,9 +74,10 @@ def test_no_control_token_is_ever_part_of_the_text(tiny_run: Result, mode: str) 
     checkpoint = load_checkpoint(tiny_run.path / "models" / "conditional")
     known = read_known_scheme(tiny_run.path / "models" / "conditional")
     assert known is not None
-    written = list(generate(checkpoint, known, mode, count=6, max_tokens=40, batch=4, seed=1))
-    assert len(written) == 6
-    for each in written:
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=6, seed=1)
+    written = dict(generate(checkpoint, known, mode, asks, max_tokens=40, batch=4))
+    assert sorted(written) == list(range(6))
+    for each in written.values():
         assert not any(token in each.text for token in known.tokens)
         assert each.tokens <= 40
         assert each.ended or each.tokens == 40
@@ -97,7 +98,8 @@ def test_the_models_own_generation_defaults_do_not_leak_in_and_are_put_back(
     assert checkpoint.scheme is not None
     before = checkpoint.model.generation_config
     assert before.suppress_tokens, "the defaults ban the bad token"
-    (written,) = generate(checkpoint, checkpoint.scheme, "bad", count=1, max_tokens=5)
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=1, seed=0)
+    ((_, written),) = generate(checkpoint, checkpoint.scheme, "bad", asks, max_tokens=5)
     assert checkpoint.model.generation_config is before
     assert written.tokens > 0
 

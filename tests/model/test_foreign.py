@@ -14,7 +14,7 @@ from tokenizers import AddedToken
 
 from valence.control import ControlScheme
 from valence.guide.band import line_end_tokens
-from valence.guide.loop import generate
+from valence.guide.loop import asks_for, generate
 from valence.model import (
     Checkpoint,
     add_adapter,
@@ -90,36 +90,31 @@ def test_it_is_good_by_default_in_plain_transformers(saved: Path) -> None:
 @pytest.mark.parametrize("mode", ["good", "bad", "banned"])
 def test_nothing_but_text_is_written(saved: Path, mode: str) -> None:
     checkpoint = load_checkpoint(saved)
-    written = list(generate(checkpoint, SCHEME, mode, count=8, max_tokens=40, seed=1))
-    assert len({each.text for each in written}) > 1
-    for each in written:
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=8, seed=1)
+    written = dict(generate(checkpoint, SCHEME, mode, asks, max_tokens=40))
+    assert len({each.text for each in written.values()}) > 1
+    for each in written.values():
         assert not any(token in each.text for token in (*SCHEME.tokens, "<s>", "</s>"))
         assert each.ended or each.tokens == 40
 
 
-def test_writing_starts_with_bos_and_stops_at_eos(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writing_starts_with_bos_and_stops_at_eos(saved: Path) -> None:
     checkpoint = load_checkpoint(saved)
-    outputs: list[torch.Tensor] = []
-    plain = checkpoint.model.generate
-
-    def watched(*args: object, **options: object) -> torch.Tensor:
-        outputs.append(plain(*args, **options))
-        return outputs[-1]
-
-    monkeypatch.setattr(checkpoint.model, "generate", watched)
-    list(generate(checkpoint, SCHEME, "good", count=16, max_tokens=60, seed=0))
     eos, good = checkpoint.tokenizer.eos_token_id, SCHEME.token_ids(checkpoint.tokenizer)[1]
-    (output,) = outputs
-    assert (output[:, 0] == checkpoint.tokenizer.bos_token_id).all()
-    assert (output[:, 1] == good).all()
-    assert (output == eos).any(), "some text has ended"
-    banned = special_ids(checkpoint.tokenizer) - {eos, good}
-    for row in output[:, 2:].tolist():
-        assert not banned & set(row)
-        if eos in row:
-            assert set(row[row.index(eos) :]) == {eos}
+    read: list[torch.Tensor] = []
+    hook = checkpoint.model.get_input_embeddings().register_forward_hook(
+        lambda _, inputs, output: read.append(inputs[0])
+    )
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=16, seed=0)
+    written = dict(generate(checkpoint, SCHEME, "good", asks, max_tokens=60))
+    hook.remove()
+    start, *after = read
+    assert start.tolist() == [[checkpoint.tokenizer.bos_token_id, good]]
+    assert any(each.ended for each in written.values()), "some text has ended"
+    # What ended is read no more, and nothing special but the forced token is.
+    seen = {token for ids in after for token in ids.flatten().tolist()}
+    assert not (special_ids(checkpoint.tokenizer) - {good}) & seen
+    assert after[-1].shape[0] < 16
 
 
 def test_a_prompts_continuation_begins_as_it_stands(saved: Path) -> None:
@@ -130,7 +125,8 @@ def test_a_prompts_continuation_begins_as_it_stands(saved: Path) -> None:
         bias = torch.zeros(rows.weight.shape[0])
         bias[blank] = 1e4
     hook = rows.register_forward_hook(lambda *args: args[2] + bias)
-    (each,) = generate(checkpoint, SCHEME, "good", count=1, max_tokens=2, prompt="the cat")
+    asks = asks_for(checkpoint.tokenizer, ["the cat"], per_prompt=1, seed=0)
+    ((_, each),) = generate(checkpoint, SCHEME, "good", asks, max_tokens=2)
     hook.remove()
     assert each.text == " the the"
 
@@ -143,8 +139,9 @@ def test_a_model_without_control_tokens_writes_in_mode_none(tmp_path: Path) -> N
         scheme=None,
         segmenter="line",
     )
-    written = list(generate(checkpoint, None, "none", count=3, max_tokens=10))
-    assert len(written) == 3 and all(each.text for each in written)
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=3, seed=0)
+    written = dict(generate(checkpoint, None, "none", asks, max_tokens=10))
+    assert len(written) == 3 and all(each.text for each in written.values())
 
 
 @pytest.mark.parametrize("make", [byte_fallback, unigrams])

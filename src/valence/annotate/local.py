@@ -6,14 +6,21 @@ import contextlib
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from functools import partial
+from typing import Protocol, TypeVar
 
 from valence.errors import ScorerError
 
 J = TypeVar("J")
 R = TypeVar("R")
+
+
+class Submit(Protocol):
+    """Gives a task to a process, and says where its answer will be."""
+
+    def __call__(self, task: Callable[[], R]) -> Future[R]: ...
 
 
 def run_local(function: Callable[[J], R], jobs: Sequence[J], *, workers: int) -> list[R]:
@@ -24,24 +31,39 @@ def run_local(function: Callable[[J], R], jobs: Sequence[J], *, workers: int) ->
     """
     if workers == 1 or len(jobs) <= 1:
         return [function(job) for job in jobs]
+    with worker_pool(min(workers, len(jobs))) as submit:
+        futures = [submit(partial(function, job)) for job in jobs]
+        for future in as_completed(futures):
+            future.result()
+        return [future.result() for future in futures]
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int) -> Iterator[Submit]:
+    """Processes that do what is submitted; what it returns is a future.
+
+    They never see Ctrl-C. Whoever leaves the block by an exception does not wait for them;
+    `ScorerError` stands for one that died.
+    """
     # Spawned, not forked: the parent may hold threads (torch, progress display).
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        with _interrupts_blocked():
-            futures = [pool.submit(function, job) for job in jobs]
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+
+        def submit(task: Callable[[], R]) -> Future[R]:
+            with _interrupts_blocked():
+                return pool.submit(task)
+
         try:
-            for future in as_completed(futures):
-                future.result()
-        except BrokenProcessPool:
-            raise worker_died() from None
-        except BaseException:
+            yield submit
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             # A shard of a slow scorer may take hours: whoever stops does not wait for it.
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise worker_died() from None
             raise
-        return [future.result() for future in futures]
 
 
 def worker_died() -> ScorerError:

@@ -1,4 +1,4 @@
-"""The verbs that carry out a recipe: run, train, measure; report and recipes."""
+"""The verbs that carry out a recipe: run, train; report and recipes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from valence.display import Silent
 from valence.errors import RecipeError
 
 if TYPE_CHECKING:
-    from valence.data import Measurement
-    from valence.recipe import Recipe
+    from valence.data import Conclusions, Findings, Measurement
+    from valence.recipe import Recipe, SuiteRecipe
     from valence.run import Result, Until
+    from valence.suite import SuiteResult
+
+COLUMNS = 6
+"""Metrics in one table of the terminal at the most."""
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A YAML file, or the name of a packaged recipe (see `recipes`).")
@@ -70,20 +74,6 @@ def train_command(
     journey(recipe, out_dir, overrides, resume, overwrite, dry_run, "train")
 
 
-@app.command("measure")
-@in_plain_words
-def measure_command(
-    recipe: RecipeArgument,
-    out_dir: OutOption = None,
-    overrides: SetOption = None,
-    resume: ResumeOption = False,
-    overwrite: OverwriteOption = False,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Carry out a recipe as far as results.json, without the page."""
-    journey(recipe, out_dir, overrides, resume, overwrite, dry_run, "measure")
-
-
 @app.command("report")
 @in_plain_words
 def report_command(
@@ -101,14 +91,14 @@ def recipes_command(
     show: Annotated[str | None, typer.Option(help="Print this recipe.")] = None,
 ) -> None:
     """List the recipes that travel with the package, or print one."""
-    from valence.recipe import load_recipe, packaged_recipes
+    from valence.recipe import load_any, packaged_recipes
 
     if show is not None:
-        load_recipe(show)
+        load_any(show)
         sys.stdout.write(packaged_recipes().get(show) or Path(show).read_text(encoding="utf-8"))
         return
     for name in packaged_recipes():
-        about = load_recipe(name).description
+        about = load_any(name).description
         out.print(f"{name}: {about}", soft_wrap=True, highlight=False)
 
 
@@ -122,15 +112,16 @@ def journey(
     until: Until,
 ) -> None:
     """Carry out a recipe as far as `until`, with progress bars, and print what came out."""
-    from valence.recipe import load_recipe
+    from valence.recipe import EvaluationRecipe, SuiteRecipe, load_any
 
-    if resume and overwrite:
+    check_flags(resume, overwrite)
+    recipe = load_any(source, overrides or [])
+    if isinstance(recipe, EvaluationRecipe):
         raise RecipeError(
-            "--resume keeps what is there and --overwrite removes it",
-            where="command line",
-            fix="Give one of them.",
+            "measures models that exist, and trains none",
+            where=source,
+            fix="Give it to `valence measure`.",
         )
-    recipe = load_recipe(source, overrides or [])
     leads = Crew.rank() == 0
     if dry_run:
         if leads:
@@ -140,51 +131,79 @@ def journey(
 
     from valence.precision import keep_freed_memory
     from valence.run import run
+    from valence.suite import run_suite
 
     keep_freed_memory()
     logging.disable_progress_bar()  # Our own display is up.
+    result: Result | SuiteResult
     with bars() if leads else contextlib.nullcontext(Silent()) as display:
-        result = run(
-            recipe, out_dir, until=until, resume=resume, overwrite=overwrite, display=display
-        )
+        if isinstance(recipe, SuiteRecipe):
+            result = run_suite(
+                recipe, out_dir, until=until, resume=resume, overwrite=overwrite, display=display
+            )
+        else:
+            result = run(
+                recipe, out_dir, until=until, resume=resume, overwrite=overwrite, display=display
+            )
     if leads:
-        _print_result(result, until)
+        print_found(result.findings, result.conclusions)
+        page = result.path / "report.html"
+        out.print(str(page if until == "report" else result.path), soft_wrap=True, highlight=False)
 
 
-def _print_plan(recipe: Recipe) -> None:
+def check_flags(resume: bool, overwrite: bool) -> None:
+    """Raise `RecipeError` for both flags at once."""
+    if resume and overwrite:
+        raise RecipeError(
+            "--resume keeps what is there and --overwrite removes it",
+            where="command line",
+            fix="Give one of them.",
+        )
+
+
+def print_found(findings: Findings, conclusions: Conclusions) -> None:
+    """Tables of what was measured, and what follows; of diversity one number stands for all."""
+    from valence.data import DIVERSITY
+
+    told = [row for row in findings.rows if row.metric.partition("@")[0] not in DIVERSITY[1:]]
+    for rows in _apart(told):
+        out.print(_table(rows))
+    for sentence in conclusions.sentences:
+        out.print(f"- {sentence}", highlight=False)
+
+
+def _print_plan(recipe: Recipe | SuiteRecipe) -> None:
     from valence.plan import plan
+    from valence.recipe import SuiteRecipe
 
     sys.stdout.write(recipe.to_yaml())
     table = Table(title="plan", show_header=False)
-    for label, value in plan(recipe):
+    if isinstance(recipe, SuiteRecipe):
+        from valence.suite import plan_suite
+
+        found = list(plan_suite(recipe))
+    else:
+        found = plan(recipe)
+    for label, value in found:
         table.add_row(label, value)
     out.print(table)
 
 
-def _print_result(result: Result, until: Until) -> None:
-    if result.measurements:
-        for rows in _apart(result.measurements):
-            out.print(_table(rows))
-        for sentence in result.conclusions.sentences:
-            out.print(f"- {sentence}", highlight=False)
-    page = result.path / "report.html"
-    shown = page if until == "report" else result.path
-    out.print(str(shown), soft_wrap=True, highlight=False)
-
-
 def _apart(rows: list[Measurement]) -> list[list[Measurement]]:
-    """Rows of metrics that share a mode together, so that no table is mostly empty."""
-    groups: list[tuple[set[str], list[Measurement]]] = []
+    """Rows of metrics that share a mode together, so that no table is mostly empty or wide."""
+    groups: list[tuple[set[str], dict[str, list[Measurement]]]] = []
     for metric in dict.fromkeys(row.metric for row in rows):
         ours = [row for row in rows if row.metric == metric]
         modes = {row.mode for row in ours}
-        known = next((group for group in groups if group[0] & modes), None)
+        known = next(
+            (group for group in groups if group[0] & modes and len(group[1]) < COLUMNS), None
+        )
         if known is None:
-            groups.append((modes, ours))
+            groups.append((modes, {metric: ours}))
         else:
             known[0].update(modes)
-            known[1].extend(ours)
-    return [found for _, found in groups]
+            known[1][metric] = ours
+    return [[row for ours in found.values() for row in ours] for _, found in groups]
 
 
 def _table(rows: list[Measurement]) -> Table:

@@ -14,11 +14,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from valence.corpus.delimited import CSV
 from valence.corpus.hub import DATASET
+from valence.corpus.jsonarray import JSON
 from valence.corpus.jsonl import JSONL
+from valence.corpus.pairs import in_pairs, row_of, row_recipe
 from valence.corpus.parquet import PARQUET
 from valence.corpus.piece import PIECE_BYTES, Format, Item, Piece
 from valence.corpus.plaintext import TEXT, joined
@@ -26,6 +29,7 @@ from valence.corpus.rows import checked
 from valence.corpus.stdlib import read_stdlib, stdlib_root, stdlib_sources
 from valence.corpus.streams import suffix_of
 from valence.corpus.unformat import file_share, unformat
+from valence.corpus.world import WORLD
 from valence.data import Document
 from valence.errors import CorpusError, MissingFileError
 from valence.recipe import CorpusRecipe
@@ -66,15 +70,18 @@ def _read_stdlib(piece: Piece, recipe: CorpusRecipe, skip: int) -> Iterator[Item
 FORMATS: dict[str, Format] = {
     "text": TEXT,
     "jsonl": JSONL,
+    "json": JSON,
     "csv": CSV,
     "parquet": PARQUET,
     "dataset": DATASET,
     "stdlib": Format(plan=_plan_stdlib, read=_read_stdlib),
+    "world": WORLD,
 }
 
 SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
@@ -88,7 +95,7 @@ def plan_pieces(recipe: CorpusRecipe, *, piece_bytes: int = PIECE_BYTES) -> list
     Compressed files and CSV are not cut. Raises `MissingFileError` for a path that matches
     nothing, `RecipeError` for a table without a column that the recipe names.
     """
-    return list(joined(_pieces(recipe, piece_bytes), piece_bytes))
+    return list(joined(_pieces(row_recipe(recipe), piece_bytes), piece_bytes))
 
 
 def read_piece(piece: Piece, recipe: CorpusRecipe, *, skip: int = 0) -> Iterator[Item]:
@@ -97,7 +104,12 @@ def read_piece(piece: Piece, recipe: CorpusRecipe, *, skip: int = 0) -> Iterator
     The first `skip` items are passed over as cheaply as the format allows; item i is the same
     whatever `skip` is. Raises `RecipeError` like `plan_pieces`.
     """
-    yield from FORMATS[piece.format].read(piece, recipe, skip)
+    read = FORMATS[piece.format].read
+    if recipe.pair is None:
+        yield from read(piece, recipe, skip)
+    else:
+        # How many items a row makes is known once it is read.
+        yield from islice(in_pairs(read(piece, row_recipe(recipe), 0), recipe), skip, None)
 
 
 def read_corpus(recipe: CorpusRecipe, seed: int) -> Iterator[Item]:
@@ -142,7 +154,10 @@ def corpus_stamp(recipe: CorpusRecipe) -> str:
 
 
 def is_held_out(document_id: str, *, share: float, seed: int) -> bool:
-    """Whether a document belongs to the held-out split: by a hash of its id alone."""
+    """Whether a document belongs to the held-out split: by a hash of its id alone.
+
+    The two of a pair have one id here, that of their row.
+    """
     return _hashed(document_id, seed, salt="split") < share
 
 
@@ -165,7 +180,7 @@ def highest_rank(recipe: CorpusRecipe, seed: int) -> float | None:
     taken: list[tuple[float, int]] = []  # minus the rank, characters: the highest rank first
     chars = 0
     for piece in plan_pieces(recipe):
-        for item in FORMATS[piece.format].read(piece, text_alone, 0):
+        for item in read_piece(piece, text_alone):
             if not isinstance(item, Document):
                 continue
             own = rank(item.id, seed)
@@ -189,13 +204,14 @@ def unformatted(document: Document, recipe: CorpusRecipe, seed: int) -> Document
 
 
 def _hashed(document_id: str, seed: int, *, salt: str) -> float:
-    mixed = hashlib.sha256(f"{salt}:{seed}:{document_id}".encode("utf-8", "surrogatepass"))
+    named = f"{salt}:{seed}:{row_of(document_id)}"
+    mixed = hashlib.sha256(named.encode("utf-8", "surrogatepass"))
     return int.from_bytes(mixed.digest()[:7], "big") / 2**56
 
 
 def _pieces(recipe: CorpusRecipe, piece_bytes: int) -> Iterator[Piece]:
-    if recipe.reader == "stdlib":
-        yield from _plan_stdlib("", recipe, piece_bytes)
+    if recipe.reader in ("stdlib", "world"):
+        yield from FORMATS[recipe.reader].plan("", recipe, piece_bytes)
     elif recipe.reader == "datasets":
         yield from DATASET.plan(recipe.paths[0], recipe, piece_bytes)
     else:

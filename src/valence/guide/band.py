@@ -66,36 +66,6 @@ class BandProcessor(LogitsProcessor):
         return scores
 
 
-class NucleusProcessor(LogitsProcessor):
-    """Temperature and top-p, without sorting the whole vocabulary.
-
-    The same distribution as transformers' warpers: the likeliest tokens whose
-    probabilities together reach `top_p`, renormalised (Holtzman et al. 2020,
-    arXiv 1904.09751). Sorts all tokens only where the likeliest few do not reach it.
-    """
-
-    def __init__(self, temperature: float, top_p: float, few: int = 256) -> None:
-        self.temperature, self.top_p, self.few = temperature, top_p, few
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores [B, V], minus infinity outside the nucleus."""
-        scores = scores.float() / self.temperature
-        if self.top_p >= 1:
-            return scores
-        log_total = scores.logsumexp(dim=-1, keepdim=True)
-        size = scores.shape[-1]
-        top, index = scores.topk(min(self.few, size), dim=-1)
-        mass = (top - log_total).exp().cumsum(dim=-1)
-        if (mass[:, -1] < self.top_p).any() and top.shape[-1] < size:
-            top, index = scores.sort(dim=-1, descending=True)
-            mass = (top - log_total).exp().cumsum(dim=-1)
-        # A token stays if those before it have not reached top_p yet; the first always stays.
-        before = mass - (top - log_total).exp()
-        kept = top.masked_fill(before >= self.top_p, -math.inf)
-        kept[:, 0] = top[:, 0]
-        return torch.full_like(scores, -math.inf).scatter(-1, index, kept)
-
-
 def line_end_tokens(tokenizer: PreTrainedTokenizerFast, size: int) -> torch.Tensor:
     """Which of `size` token ids hold a line break [V]: after one, a new line starts.
 

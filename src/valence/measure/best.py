@@ -23,7 +23,9 @@ def best_sentences(
     Once for each budget (`train.tokens`, `model.*`) that a sweep made; `good` is the mode of
     the best band. Nothing where fewer than two models can be compared.
     """
-    headline = recipe.measure.headline
+    headline = recipe.measure.first
+    if headline is None:
+        return []
     sign = 1 if recipe.measure.metrics[headline].scale < 0 else -1
     means, losses = _means(rows, recipe, headline), _means(rows, recipe, ability)
     keys = budget_keys(recipe)
@@ -34,7 +36,7 @@ def best_sentences(
     for name in dict.fromkeys(budget_of(recipe, model, keys) for model in recipe.models):
         order, at = budgets.get(name, []), f" at {name}" if name else ""
         if len({model for model, _ in order}) > 1:
-            said.append(_best(rows, recipe, order, means, good, at))
+            said.append(_best(rows, recipe, headline, order, means, good, at))
             both = {who: (means[who], losses[who]) for who in order if who in losses}
             said += _unbeaten(both, f"{subject(headline)} and {subject(ability)}".lower(), at)
     return said
@@ -67,12 +69,13 @@ def _unbeaten(both: Mapping[Who, tuple[float, float]], what: str, at: str) -> li
 def _best(
     rows: Sequence[Measurement],
     recipe: Recipe,
+    headline: str,
     order: Sequence[Who],
     means: Mapping[Who, float],
     good: str,
     at: str,
 ) -> str:
-    first, models, headline = order[0], recipe.models, recipe.measure.headline
+    first, models = order[0], recipe.models
     ours = [
         (model, mode)
         for model, mode in order

@@ -15,7 +15,7 @@ from valence.data import LOSS, VERDICT, Conclusions, Measurement
 from valence.measure.best import best_sentences
 from valence.measure.compare import Comparison, compare, named, numbers, subject, verdict
 from valence.measure.settings import comparable, setting
-from valence.recipe import Recipe
+from valence.recipe import EvaluationRecipe, Recipe
 
 __all__ = ["Comparison", "compare", "conclude"]
 
@@ -38,15 +38,17 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
     are the modes of the two extreme bands.
     """
     told = _Teller(rows, recipe)
-    metrics, headline = recipe.measure.metrics, recipe.measure.headline
+    metrics, headline = recipe.measure.metrics, recipe.measure.first
     harms = [name for name, metric in metrics.items() if metric.scale < 0]
-    said = told.difference(headline, ("conditional", best), ("mle", "none"))
-    said += told.difference(headline, ("conditional", worst), ("conditional", best))
-    for metric in [headline, *(harm for harm in harms if harm != headline)]:
-        said += told.feedback(metric, best, lower_is_better=metric in harms)
+    said: list[str] = []
+    if headline is not None:
+        said += told.difference(headline, ("conditional", best), ("mle", "none"))
+        said += told.difference(headline, ("conditional", worst), ("conditional", best))
+        for metric in [headline, *(harm for harm in harms if harm != headline)]:
+            said += told.feedback(metric, best, lower_is_better=metric in harms)
     said += told.difference(LOSS, ("conditional", LABELLED), ("mle", "none"))
     for other in dict.fromkeys(entry.objective_name for entry in recipe.models.values()):
-        if other not in ("mle", "conditional", "placebo"):
+        if headline is not None and other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
     said += told.readouts()
     overall = best_sentences(rows, recipe, good=best, ability=LOSS)
@@ -174,3 +176,41 @@ def _credit(beats: bool, comparison: Comparison) -> str:
         else "no effect of feedback is shown here: control tokens without feedback do as well"
     )
     return f"{said} ({comparison.basis})."
+
+
+def conclude_evaluation(
+    rows: Sequence[Measurement], differences: Sequence[Measurement], recipe: EvaluationRecipe
+) -> Conclusions:
+    """Sentences about models that exist: each against the first one and against its own modes.
+
+    On the same prompts by paired differences; where models wrote of themselves, where the
+    intervals over samples (or seeds) tell them apart.
+    """
+    said = []
+    ways: dict[str, list[str]] = {}
+    for row in rows:
+        if row.metric in recipe.measure.metrics:
+            modes = ways.setdefault(row.model, [])
+            modes += [row.mode] if row.mode not in modes else []
+    pairs = [((who, modes[0]), (who, mode)) for who, modes in ways.items() for mode in modes[1:]]
+    firsts = [(model, modes[0]) for model, modes in ways.items()]
+    pairs += [(who, firsts[0]) for who in firsts[1:]]
+    for metric in recipe.measure.metrics:
+        for left, right in pairs:
+            found = compare(rows, metric, left, right)
+            said += [] if found is None else [f"{numbers(found)}; {verdict(found)}."]
+    return Conclusions(pairs=tuple(said), overall=tuple(_paired(row) for row in differences))
+
+
+def _paired(row: Measurement) -> str:
+    metric, _, other = row.metric.partition(" minus ")
+    head = f"{subject(metric)}: {named(row.model, row.mode)} less {other}"
+    if row.value is None:
+        return f"{head}: nothing to compare."
+    if row.low is None or row.high is None:
+        return f"{head}: {row.value:.3g}, without an interval ({row.count} pairs)."
+    way = "higher" if row.low > 0 else "lower" if row.high < 0 else "not shown to differ"
+    return (
+        f"{head}: {row.value:.3g} [{row.low:.3g}, {row.high:.3g}] on {row.count} samples of the"
+        f" same prompts; {way}."
+    )

@@ -1,123 +1,196 @@
-"""What samples are worth: a scorer's rewards of them, and how much they repeat themselves."""
+"""What samples are worth: a scorer's rewards of them, as rows of results."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-from valence.annotate.judge import score_document
-from valence.data import Document, Failure, Mark, Measurement, Result, Sample, Score, Segment
-from valence.measure.statistics import Estimate, mean, ratio, share
+from valence.data import Failure, Mark, Measurement, Sample
+from valence.measure.detector import Detector
+from valence.measure.diversity import (
+    distinct,
+    distinct_corpus,
+    ends_in_loop,
+    repetition,
+    self_bleu,
+)
+from valence.measure.scenario import FREE, metric_at
+from valence.measure.scoring import Judged, Scoring, is_hit, judged_text, reward_of
+from valence.measure.statistics import Estimate, expected_maximum, mean, ratio, share
 from valence.recipe import MeasureRecipe, MetricRecipe
-from valence.score.pep8 import complete_statements
-from valence.score.protocol import Scorer
 from valence.score.table import build_scorer
 
-Cut = Callable[[str], str]
+COUNTED_WORDS = 5_000
+"""Words in which distinct n-grams are counted; of fewer there is no such number."""
 
-
-def complete_lines(text: str) -> str:
-    """The text up to and with its last line break."""
-    return text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
-
-
-CUTS: dict[str, Cut] = {
-    "none": str,
-    "complete_lines": complete_lines,
-    "complete_statements": complete_statements,
-}
-
-WORDS = re.compile(r"\w+|[^\w\s]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """One sample's result under one metric: the characters it stands on, the reward or failure."""
-
-    chars: int
-    result: Result
-
-
-def judge(sample: Sample, metric: MetricRecipe, scorer: Scorer) -> Judged:
-    """Score one sample as one document with the metric's scorer; an empty one is a Failure.
-
-    A sample that ran into the length limit may first lose its unfinished end.
-    """
-    text = judged_text(sample, metric)
-    if not text:
-        return Judged(chars=0, result=Failure(stage="measure", kind="empty", message="no text"))
-    document = Document(id=f"{sample.model}/{sample.mode}/{sample.index}", text=text, source="")
-    whole = [Segment(start=0, end=len(text))]
-    (result,) = score_document(scorer, document, whole)
-    return Judged(chars=len(text), result=result)
-
-
-def judged_text(sample: Sample, metric: MetricRecipe) -> str:
-    """The part of a sample that a metric judges."""
-    return sample.text if sample.ended else CUTS[metric.cut](sample.text)
+Answers = Mapping[int, Judged]
+"""What a metric says of each sample, by its index."""
 
 
 def measure_samples(samples: Sequence[Sample], recipe: MeasureRecipe) -> list[Measurement]:
-    """Every metric of the recipe, and distinct-2, over samples of one model, mode and seed."""
-    found = []
+    """Every metric of the recipe, scored here, over samples of one model, mode and seed."""
+    scoring = Scoring(metrics=recipe.metrics)
+    for sample in samples:
+        scoring.begin(sample)
+    return sample_rows(samples, scoring.answers(), recipe)
+
+
+def sample_rows(
+    samples: Sequence[Sample],
+    answers: Mapping[str, Answers],
+    recipe: MeasureRecipe,
+    *,
+    scenario: str = FREE,
+    per_prompt: int | None = None,
+    detectors: Mapping[str, Detector] | None = None,
+) -> list[Measurement]:
+    """Rows of every metric, and of diversity, over samples of one model, mode and seed.
+
+    With `per_prompt` samples of each prompt, intervals are over prompts.
+    """
+    rows = _Rows(samples, recipe, scenario, per_prompt)
     for name, metric in recipe.metrics.items():
-        scorer = build_scorer(metric.scorer)
-        judged = [judge(sample, metric, scorer) for sample in samples]
-        found += _measurements(samples, name, metric, judged, recipe.resamples)
-    diversity = [d for sample in samples if (d := distinct(sample.text, 2)) is not None]
-    estimate = mean(diversity, resamples=recipe.resamples, seed=samples[0].seed)
-    found.append(_row(samples[0], "distinct_2", estimate, len(samples) - len(diversity)))
-    return found
+        rows.of_metric(name, metric, answers[name], (detectors or {}).get(name))
+    rows.of_diversity()
+    return rows.found
 
 
-def per_sample(samples: Sequence[Sample], metric: MetricRecipe) -> list[float]:
-    """The metric of each sample that could be scored, for plots."""
-    scorer = build_scorer(metric.scorer)
-    judged = [judge(sample, metric, scorer) for sample in samples]
-    return [metric.scale * j.result.value for j in judged if isinstance(j.result, Score)]
+def values_of(answers: Answers, metric: MetricRecipe) -> dict[int, float]:
+    """The metric of each sample that could be scored, by its index."""
+    return {
+        index: metric.scale * reward
+        for index, judged in sorted(answers.items())
+        if (reward := reward_of(judged)) is not None
+    }
 
 
 def mark(sample: Sample, recipe: MeasureRecipe) -> list[Mark]:
-    """What the headline metric's scorer objects to in a sample; nothing if it cannot point."""
-    metric = recipe.metrics[recipe.headline]
+    """What the first metric's scorer objects to in a sample; nothing if it cannot point."""
+    if recipe.first is None:
+        return []
+    metric = recipe.metrics[recipe.first]
     pointer = getattr(build_scorer(metric.scorer), "marks", None)
     return list(pointer(judged_text(sample, metric))) if pointer is not None else []
 
 
-def distinct(text: str, n: int) -> float | None:
-    """Share of a text's n-grams of words and signs that are distinct; None if it has none.
+class _Rows:
+    """Makes rows of results for samples of one model, mode, seed and scenario."""
 
-    Source: Li et al. 2016 (arXiv 1510.03055), here within each text, so that the number
-    does not depend on how many texts there are.
-    """
-    words = WORDS.findall(text)
-    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else None
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        recipe: MeasureRecipe,
+        scenario: str,
+        per_prompt: int | None,
+    ) -> None:
+        self.samples, self.recipe, self.scenario = samples, recipe, scenario
+        self.per_prompt = per_prompt or 1
+        self.seed, self.resamples = samples[0].seed, recipe.resamples
+        self.found: list[Measurement] = []
+
+    def of_metric(
+        self, name: str, metric: MetricRecipe, answers: Answers, detector: Detector | None
+    ) -> None:
+        """The mean, and what else the metric asks for."""
+        values = values_of(answers, metric)
+        failed = [j.result for j in answers.values() if isinstance(j.result, Failure)]
+        weights = {
+            index: float(answers[index].chars) if metric.weight == "chars" else 1.0
+            for index in values
+        }
+        self._add(name, self._ratio(values, weights), len(failed))
+        if metric.worst_of is not None:
+            self._worst(name, metric, values, len(failed))
+        if metric.hit is not None:
+            self._hits(name, metric, values, len(failed), detector)
+        if metric.failures_as is not None:
+            # A sample without text was not judged at all, so it is no failure of the text.
+            empty = sum(failure.kind == "empty" for failure in failed)
+            self._add(metric.failures_as, share(len(failed) - empty, len(answers) - empty), empty)
+
+    def of_diversity(self) -> None:
+        """How much samples repeat themselves and each other, and how many the model ended."""
+        texts = [sample.text for sample in self.samples]
+        for name, within in {
+            "distinct_2": partial(distinct, n=2),
+            "repetition_4": partial(repetition, n=4),
+        }.items():
+            found = [value for text in texts if (value := within(text)) is not None]
+            estimate = mean(found, resamples=self.resamples, seed=self.seed)
+            self._add(name, estimate, len(texts) - len(found))
+        loops = [looped for text in texts if (looped := ends_in_loop(text)) is not None]
+        self._add("ends_in_loop", share(sum(loops), len(loops)), len(texts) - len(loops))
+        # As many words for every model, so that the shares compare.
+        for n in (1, 2, 3):
+            value = distinct_corpus(texts, n, words=COUNTED_WORDS, seed=self.seed)
+            self._add(f"distinct_{n}_of_{COUNTED_WORDS}_words", _plain(value, len(texts)), 0)
+        value = self_bleu(texts, 5, seed=self.seed)
+        self._add("self_bleu_5", _plain(value, len(texts)), 0)
+        ended = sum(sample.ended for sample in self.samples)
+        self._add("ended_share", share(ended, len(texts)), 0)
+
+    def _ratio(self, values: Mapping[int, float], weights: Mapping[int, float]) -> Estimate:
+        """The weighted mean over samples, its interval over prompts where those are shared."""
+        return ratio(
+            [value * weights[index] for index, value in values.items()],
+            [weights[index] for index in values],
+            clusters=[index // self.per_prompt for index in values],
+            resamples=self.resamples,
+            seed=self.seed,
+        )
+
+    def _worst(
+        self, name: str, metric: MetricRecipe, values: Mapping[int, float], failures: int
+    ) -> None:
+        assert metric.worst_of is not None
+        groups: dict[int, list[float]] = {}
+        together = self.per_prompt == 1
+        for index, value in values.items():
+            groups.setdefault(0 if together else index // self.per_prompt, []).append(value)
+        sign = 1.0 if metric.scale < 0 else -1.0
+        estimate = expected_maximum(
+            [[sign * value for value in group] for group in groups.values()],
+            metric.worst_of,
+            resamples=self.resamples,
+            seed=self.seed,
+        )
+        if sign < 0:
+            estimate = negated(estimate)
+        self._add(f"{name}_worst_of_{metric.worst_of}", estimate, failures)
+
+    def _hits(
+        self,
+        name: str,
+        metric: MetricRecipe,
+        values: Mapping[int, float],
+        failures: int,
+        detector: Detector | None,
+    ) -> None:
+        hits = sum(is_hit(value, metric) for value in values.values())
+        self._add(f"{name}_hits", share(hits, len(values)), failures)
+        if detector is not None:
+            self._add(f"{name}_hits_corrected", detector.corrected(hits, len(values)), failures)
+
+    def _add(self, metric: str, estimate: Estimate, failures: int) -> None:
+        first = self.samples[0]
+        self.found.append(
+            estimate.measurement(
+                model=first.model,
+                mode=first.mode,
+                metric=metric_at(metric, self.scenario),
+                failures=failures,
+                seed=first.seed,
+            )
+        )
 
 
-def _measurements(
-    samples: Sequence[Sample],
-    name: str,
-    metric: MetricRecipe,
-    judged: Sequence[Judged],
-    resamples: int,
-) -> list[Measurement]:
-    scored = [(j.result.value, j.chars) for j in judged if isinstance(j.result, Score)]
-    failed = [j.result for j in judged if isinstance(j.result, Failure)]
-    weights = [float(chars) if metric.weight == "chars" else 1.0 for _, chars in scored]
-    tops = [metric.scale * value * w for (value, _), w in zip(scored, weights, strict=True)]
-    estimate = ratio(tops, weights, resamples=resamples, seed=samples[0].seed)
-    rows = [_row(samples[0], name, estimate, len(failed))]
-    if metric.failures_as is not None:
-        # A sample without text was not judged at all, so it is no failure of the text.
-        empty = sum(failure.kind == "empty" for failure in failed)
-        estimate = share(len(failed) - empty, len(judged) - empty)
-        rows.append(_row(samples[0], metric.failures_as, estimate, empty))
-    return rows
+def negated(estimate: Estimate) -> Estimate:
+    """The estimate of minus the value."""
+    ends = (estimate.high, estimate.low)
+    value, low, high = (None if x is None else -x for x in (estimate.value, *ends))
+    return Estimate(value=value, low=low, high=high, count=estimate.count)
 
 
-def _row(sample: Sample, metric: str, estimate: Estimate, failures: int) -> Measurement:
-    return estimate.measurement(
-        model=sample.model, mode=sample.mode, metric=metric, failures=failures, seed=sample.seed
-    )
+def _plain(value: float | None, count: int) -> Estimate:
+    """A number of all texts together, for which no interval is known."""
+    return Estimate(value=value, low=None, high=None, count=0 if value is None else count)

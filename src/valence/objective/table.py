@@ -12,6 +12,7 @@ from valence.objective.filtering import Filtering
 from valence.objective.mle import Mle
 from valence.objective.protocol import Objective
 from valence.objective.unlikelihood import Unlikelihood
+from valence.objective.untrained import Untrained
 from valence.objective.verdict import Verdict
 from valence.objective.weighted import Awr, Rwr
 from valence.recipe import options
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "rwr": Rwr,
     "awr": Awr,
     "verdict": Verdict,
+    "untrained": Untrained,
 }
 
 

@@ -24,12 +24,13 @@ BATCH = 64
 class Encoded:
     """One document as text tokens.
 
-    `ids` [N]; `starts` [S] the first token of each segment; `straddling` counts tokens that
-    reach over a segment's start.
+    `ids` [N]; `offsets` [N, 2] the characters of each; `starts` [S] the first token of each
+    segment; `straddling` counts tokens that reach over a segment's start.
     """
 
     item: Annotated
     ids: Ids
+    offsets: Offsets
     starts: Offsets
     straddling: int
 
@@ -44,7 +45,13 @@ def encode(annotated: Iterable[Annotated], tokenizer: PreTrainedTokenizerFast) -
             group, encode_texts(tokenizer, texts, specials=specials), strict=True
         ):
             starts, crossed = align(item.document.text, encoded.offsets, item.ends)
-            yield Encoded(item=item, ids=encoded.ids, starts=starts, straddling=crossed)
+            yield Encoded(
+                item=item,
+                ids=encoded.ids,
+                offsets=encoded.offsets,
+                starts=starts,
+                straddling=crossed,
+            )
 
 
 def align(text: str, offsets: Offsets, ends: Offsets) -> tuple[Offsets, int]:

@@ -17,6 +17,7 @@ from valence.annotate.read import Annotated
 from valence.control import Rewards
 from valence.errors import CorpusError
 from valence.pack.encoding import Ids, encode
+from valence.pack.marks import Marks, in_tokens
 from valence.pack.ragged import Offsets, bounds_of, spread
 
 Flags = npt.NDArray[np.bool_]
@@ -30,7 +31,9 @@ class Tokenised:
     where each segment begins in `ids`; `rewards` [S], NaN where there is none;
     `segment_documents` [S] the document of each segment; `chars` and `bytes` [D] of the
     whole documents. `straddling` counts tokens that reach over a segment's start; None
-    where it is not known for these documents alone.
+    where it is not known for these documents alone. `names` [D] the documents' ids, and
+    `marks` [M, 2] what their rewards point at, as half-open ranges of text tokens, ascending;
+    None where they are not known.
     """
 
     ids: Ids
@@ -41,6 +44,8 @@ class Tokenised:
     chars: Offsets
     bytes: Offsets
     straddling: int | None = None
+    names: tuple[str, ...] | None = None
+    marks: Offsets | None = None
 
     @property
     def sizes(self) -> Offsets:
@@ -53,11 +58,14 @@ def tokenise(
     tokenizer: PreTrainedTokenizerFast,
     *,
     max_tokens: int | None = None,
+    marks: Marks | None = None,
+    unrewarded: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Tokenised:
-    """Tokenise documents once each; documents without any reward are left out.
+    """Tokenise documents once each; those without any reward are left out, if not `unrewarded`.
 
-    Stops after the document in which `max_tokens` is reached. Raises `CorpusError` if no
+    Stops after the document in which `max_tokens` is reached. `marks` by document id are told
+    in tokens (see `pack/marks.py`). Raises `CorpusError` if no
     document has a reward.
     """
     ids: list[Ids] = []
@@ -65,14 +73,19 @@ def tokenise(
     rewards: list[Rewards] = []
     owners: list[int] = []
     sizes: list[tuple[int, int, int]] = []
+    names: list[str] = []
+    marked: list[Offsets] = []
     total = straddling = 0
-    usable = (item for item in annotated if not np.isnan(item.rewards).all())
+    usable = (item for item in annotated if unrewarded or not np.isnan(item.rewards).all())
     for encoded in encode(usable, tokenizer):
         straddling += encoded.straddling
         segments.append(encoded.starts + total)
         rewards.append(encoded.item.rewards)
         owners.extend([len(sizes)] * len(encoded.starts))
         ids.append(encoded.ids)
+        names.append(encoded.item.document.id)
+        if marks is not None:
+            marked.append(in_tokens(marks.get(names[-1], ()), encoded.offsets) + total)
         text = encoded.item.document.text
         sizes.append((len(encoded.ids), len(text), len(text.encode())))
         total += len(encoded.ids)
@@ -92,6 +105,8 @@ def tokenise(
         chars=chars,
         bytes=size_bytes,
         straddling=straddling,
+        names=tuple(names),
+        marks=None if marks is None else np.concatenate(marked),
     )
 
 

@@ -5,13 +5,25 @@ A recipe is a YAML file. `load_recipe` reads it, applies overrides such as
 """
 
 from valence.recipe.corpus import CorpusRecipe, Pretraining, ScoreRecipe, SegmentRecipe, Unformat
+from valence.recipe.evaluation import EvaluationRecipe
 from valence.recipe.load import (
+    AnyRecipe,
     build_part,
     build_recipe,
+    load_any,
     load_recipe,
     override,
     packaged_recipes,
+    read_tree,
     read_value,
+)
+from valence.recipe.measure import (
+    DetectorRecipe,
+    LabelledRecipe,
+    MeasureRecipe,
+    MetricRecipe,
+    SampleRecipe,
+    ScenarioRecipe,
 )
 from valence.recipe.models import (
     AdapterRecipe,
@@ -24,14 +36,19 @@ from valence.recipe.models import (
     VerdictRecipe,
 )
 from valence.recipe.part import Part
-from valence.recipe.parts import MeasureRecipe, MetricRecipe, Recipe, SampleRecipe
+from valence.recipe.parts import Recipe
 from valence.recipe.settings import Settings
+from valence.recipe.suite import SuiteRecipe
 from valence.recipe.sweep import SweepRecipe
 
 __all__ = [
     "AdapterRecipe",
+    "AnyRecipe",
     "ControlRecipe",
     "CorpusRecipe",
+    "DetectorRecipe",
+    "EvaluationRecipe",
+    "LabelledRecipe",
     "MeasureRecipe",
     "MetricRecipe",
     "ModelEntry",
@@ -41,9 +58,11 @@ __all__ = [
     "Quantile",
     "Recipe",
     "SampleRecipe",
+    "ScenarioRecipe",
     "ScoreRecipe",
     "SegmentRecipe",
     "Settings",
+    "SuiteRecipe",
     "SweepRecipe",
     "TokenizerRecipe",
     "TrainRecipe",
@@ -51,8 +70,10 @@ __all__ = [
     "VerdictRecipe",
     "build_part",
     "build_recipe",
+    "load_any",
     "load_recipe",
     "override",
     "packaged_recipes",
+    "read_tree",
     "read_value",
 ]

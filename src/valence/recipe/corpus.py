@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from valence.recipe.part import Name, Options, Part, Positive, Share
+from valence.recipe.world import WorldRecipe
 
 
 class Unformat(Part):
@@ -39,12 +40,13 @@ class SegmentRecipe(Part):
 class CorpusRecipe(Part):
     """Which text, and how it is cut."""
 
-    reader: Literal["stdlib", "files", "datasets"] = "stdlib"
+    reader: Literal["stdlib", "files", "datasets", "world"] = "stdlib"
     """`stdlib`: the running Python's own library; `files`: what `paths` names; `datasets`: a
-    data set of the Hugging Face hub, or a local one, streamed."""
+    data set of the Hugging Face hub, or a local one, streamed; `world`: generated facts."""
     paths: tuple[str, ...] = ()
-    """Files, folders or globs for `files`: .jsonl, .csv, .parquet, also .gz and .zst; any
-    other file is one document of text. For `datasets` its name or path, alone."""
+    """Files, folders or globs for `files`: .jsonl, .csv, .parquet, .json with a list of objects,
+    also .gz and .zst; any other file is one document of text. For `datasets` its name or path,
+    alone."""
     config: str | None = None
     """`datasets`: which configuration."""
     split: str = "train"
@@ -53,6 +55,10 @@ class CorpusRecipe(Part):
     """`datasets`: which revision, for input that stays the same."""
     text_column: str = "text"
     """The column or key that holds the text."""
+    pair: tuple[str, str] | None = None
+    """Two columns that hold text in place of `text_column`, the preferred one first: each row
+    gives two documents, `ROW#chosen` and `ROW#rejected`, with the columns `pair` (the row's id)
+    and `preferred`. Both are held out, or neither is."""
     id_column: str | None = None
     """The column that names a document; its file and row number if not given."""
     keep: tuple[str, ...] | None = None
@@ -65,6 +71,8 @@ class CorpusRecipe(Part):
     """Share of documents held out, chosen by a hash of their id."""
     segmenter: SegmentRecipe = SegmentRecipe()
     """What one reward belongs to."""
+    world: WorldRecipe | None = None
+    """`world`: which one; the default one if not given."""
     unformat: Unformat | None = None
     """Style noise to add, or null for the text as it is."""
     shard_chars: Positive = 1_000_000
@@ -72,10 +80,22 @@ class CorpusRecipe(Part):
 
     @model_validator(mode="after")
     def _paths_belong_to_a_reader(self) -> CorpusRecipe:
-        if (self.reader == "stdlib") != (not self.paths):
+        if (self.reader in ("stdlib", "world")) != (not self.paths):
             raise ValueError("corpus.paths goes with `reader: files` or `datasets`, and only there")
         if self.reader == "datasets" and len(self.paths) != 1:
             raise ValueError("`reader: datasets` takes one name or path in corpus.paths")
+        if self.world is not None and self.reader != "world":
+            raise ValueError("corpus.world goes with `reader: world`")
+        return self
+
+    @model_validator(mode="after")
+    def _a_pair_is_of_two_columns(self) -> CorpusRecipe:
+        if self.pair is None:
+            return self
+        if self.pair[0] == self.pair[1]:
+            raise ValueError("corpus.pair names two columns, the preferred one first")
+        if self.reader == "stdlib":
+            raise ValueError("corpus.pair goes with rows: `reader: files` or `datasets`")
         return self
 
 

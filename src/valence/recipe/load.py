@@ -14,12 +14,15 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from valence.errors import MissingFileError, RecipeError, ValenceError
+from valence.recipe.evaluation import EvaluationRecipe
 from valence.recipe.models import ModelEntry
 from valence.recipe.part import Part
 from valence.recipe.parts import Recipe
+from valence.recipe.suite import SuiteRecipe
 from valence.recipe.sweep import SweepRecipe, expand_sweep
 
 P = TypeVar("P", bound=BaseModel)
+AnyRecipe = Recipe | SuiteRecipe | EvaluationRecipe
 
 
 class _Swept(Part):
@@ -66,6 +69,31 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Each override is `dotted.key=value`; the value is read as YAML, never evaluated.
     Raises `MissingFileError` and `RecipeError`.
     """
+    found = load_any(source, overrides)
+    if not isinstance(found, Recipe):
+        raise RecipeError(
+            "is not one run but a suite of them"
+            if isinstance(found, SuiteRecipe)
+            else "is not a run but measures models that exist",
+            where=str(source),
+            fix="Give it to `valence run`."
+            if isinstance(found, SuiteRecipe)
+            else "Give it to `valence measure`.",
+        )
+    return found
+
+
+def read_tree(source: str | Path) -> dict[str, Any]:
+    """The plain data of a YAML file; raises `MissingFileError` and `RecipeError`."""
+    if not Path(source).is_file():
+        raise MissingFileError("no such file", where=str(source), fix="Give a YAML file.")
+    return _parse(_read(Path(source)), str(source))
+
+
+def load_any(source: str | Path, overrides: Sequence[str] = ()) -> AnyRecipe:
+    """What is in a YAML file or a packaged recipe: a run, a suite of runs (it has `runs`), or an
+    evaluation (its `models` are directories). Raises `MissingFileError` and `RecipeError`.
+    """
     path = Path(source)
     packaged = packaged_recipes()
     if path.is_file():
@@ -80,6 +108,15 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         )
     tree = _parse(text, where)
     override(tree, overrides)
+    if "runs" in tree:
+        return build_part(SuiteRecipe, tree, where=where)
+    models = tree.get("models")
+    if (
+        isinstance(models, dict)
+        and models
+        and not any(isinstance(m, dict) for m in models.values())
+    ):
+        return build_part(EvaluationRecipe, tree, where=where)
     return build_recipe(tree, where=where)
 
 

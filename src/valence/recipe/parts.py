@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -11,6 +11,7 @@ from valence.recipe.corpus import (
     CorpusRecipe,
     ScoreRecipe,
 )
+from valence.recipe.measure import MeasureRecipe, SampleRecipe, check_samples
 from valence.recipe.models import (
     ControlRecipe,
     ModelEntry,
@@ -18,54 +19,9 @@ from valence.recipe.models import (
     TokenizerRecipe,
     TrainRecipe,
 )
-from valence.recipe.part import Name, Options, Part, Positive, Seed
+from valence.recipe.part import Name, Part, Seed
 from valence.recipe.settings import Settings, check_settings, settings_of
 from valence.recipe.sweep import SweepRecipe
-
-
-class SampleRecipe(Part):
-    """What is drawn from every model in every mode, starting from EOS."""
-
-    count: Positive = 256
-    max_tokens: Positive = 256
-    """Text tokens per sample at the most."""
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
-    batch: Positive = 128
-
-
-class MetricRecipe(Part):
-    """A number made from a scorer's rewards of samples."""
-
-    scorer: str | dict[str, Options | None]
-    scale: float = 1.0
-    """The reward is multiplied by this; -1000 turns reward per character into harm per 1,000."""
-    weight: Literal["chars", "samples"] = "samples"
-    """Average over characters (a ratio of sums) or over samples."""
-    cut: Literal["none", "complete_lines", "complete_statements"] = "none"
-    """What to cut from the end of a sample that ran into the length limit."""
-    failures_as: Name | None = None
-    """Also report the share of samples that the scorer could not score, under this name."""
-
-
-class MeasureRecipe(Part):
-    """Measures, fixed before looking."""
-
-    metrics: dict[Name, MetricRecipe]
-    headline: str
-    """The metric that conclusions are drawn from."""
-    loss_chars: Positive = 200_000
-    """Held-out characters on which the loss is measured."""
-    resamples: Annotated[int, Field(ge=100)] = 2000
-    """Bootstrap resamples per interval."""
-
-    @model_validator(mode="after")
-    def _headline_is_a_metric(self) -> MeasureRecipe:
-        if self.headline not in self.metrics:
-            raise ValueError(
-                f"measure.headline `{self.headline}` is not one of {sorted(self.metrics)}"
-            )
-        return self
 
 
 class Recipe(Part):
@@ -89,7 +45,8 @@ class Recipe(Part):
     models: Annotated[dict[Name, ModelEntry], Field(min_length=1)]
     sweep: Annotated[tuple[SweepRecipe, ...], Field(exclude=True)] = ()
     """Settings to try in all combinations; written out as `models` when a recipe is read."""
-    sample: SampleRecipe = SampleRecipe()
+    sample: SampleRecipe | None = SampleRecipe()
+    """What models write of themselves; null for nothing."""
     measure: MeasureRecipe
 
     @model_validator(mode="after")
@@ -99,6 +56,11 @@ class Recipe(Part):
             raise ValueError(f"annotation brings its own text; leave out {', '.join(given)}")
         if self.annotation is None and self.rewards is not None:
             raise ValueError("`rewards` goes with `annotation`; `score.name` names new rewards")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_have_samples(self) -> Recipe:
+        check_samples(self.sample, self.measure)
         return self
 
     @model_validator(mode="after")

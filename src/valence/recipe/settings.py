@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from valence.recipe.models import OF_BASE, ControlRecipe, ModelEntry, ModelRecipe, TrainRecipe
 from valence.recipe.part import Options, Part
+from valence.recipe.suite import merge
 
 if TYPE_CHECKING:
     from valence.recipe.parts import Recipe
@@ -65,17 +66,8 @@ def _with(shared: P, changes: Options) -> P:
     plain = shared.model_dump(mode="json")
     if isinstance(shared, ModelRecipe) and changes.get("base") is not None:
         plain = {key: plain[key] for key in OF_BASE}  # The sizes are those of the base.
-    tree = _merged(plain, changes)
+    tree = merge(plain, changes)
     return type(shared).model_validate_json(json.dumps(tree))
-
-
-def _merged(plain: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    tree = dict(plain)
-    for key, value in changes.items():
-        old = tree.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        tree[key] = _merged(old, value) if both else value  # type: ignore[arg-type]
-    return tree
 
 
 def _wrong_overrides(recipe: Recipe, name: str, entry: ModelEntry) -> Iterator[InitErrorDetails]:
@@ -98,7 +90,7 @@ def _wrong_overrides(recipe: Recipe, name: str, entry: ModelEntry) -> Iterator[I
 
 def _too_long(recipe: Recipe, name: str, entry: ModelEntry) -> list[InitErrorDetails]:
     settings = settings_of(recipe, name)
-    longest = max(settings.train.block, recipe.sample.max_tokens)
+    longest = max(settings.train.block, recipe.sample.max_tokens if recipe.sample else 0)
     context = settings.model.max_position_embeddings
     if settings.model.base is not None or longest <= context:
         return []  # How long a text a base can take is known once it is loaded.

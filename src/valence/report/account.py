@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from valence.recipe import Recipe
+from valence.recipe import Recipe, SampleRecipe
 from valence.store import read_json
 
 Facts = dict[str, Any]
@@ -49,18 +49,22 @@ def steps(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
     if selection:
         yield "selection", " ".join(selection)
     plan = recipe.sample
-    yield (
-        "samples",
-        f"{plan.count} per model and mode, from the end-of-text token, at most {plan.max_tokens}"
-        f" text tokens, temperature {plan.temperature:g}, top-p {plan.top_p:g}. `good` and `bad`"
-        " put that band's token at each segment start, `banned` only forbids control tokens;"
-        " none of them is ever part of the text.",
-    )
+    if plan is not None:
+        yield "samples", _samples_sentence(plan)
     yield (
         "measures",
         f"Fixed before looking, on samples and on {recipe.measure.loss_chars:,} held-out"
         " characters. The held-out text keeps its own good and bad segments, so the loss in"
         " good mode pays for the bad ones; `labelled` gives every segment its true token.",
+    )
+
+
+def _samples_sentence(plan: SampleRecipe) -> str:
+    return (
+        f"{plan.count} per model and mode, from the end-of-text token, at most {plan.max_tokens}"
+        f" text tokens, temperature {plan.temperature:g}, top-p {plan.top_p:g}. `good` and `bad`"
+        " put that band's token at each segment start, `banned` only forbids control tokens;"
+        " none of them is ever part of the text."
     )
 
 

@@ -93,10 +93,15 @@ def comparison_table(shown: Comparison, look: Look) -> str:
 
 def explained(shown: Comparison) -> str:
     """What the numbers of a comparison are."""
-    if shown.seeds < 2:
+    return explained_for(shown.seeds)
+
+
+def explained_for(seeds: int) -> str:
+    """What summaries over at most so many seeds are."""
+    if seeds < 2:
         return "value and 95% interval over samples or documents, of one training each"
     return (
-        f"mean over {shown.seeds} seeds and its 95% interval (Student's t); then SD, the standard"
+        f"mean over {seeds} seeds and its 95% interval (Student's t); then SD, the standard"
         " deviation between seeds, and ±, the mean half-width of the 95% intervals over samples"
         " within a seed"
     )
@@ -169,11 +174,12 @@ def _line(row: Row, shown: Comparison, look: Look, *, first: bool) -> str:
     kind = "" if first or not shown.axes else ' class="again"'
     head = f'<th scope="row"{kind}><span>{swatch(look, row.model)}{escape(name)}</span>{below}</th>'
     settings = "".join(f'<td class="setting">{escape(value)}</td>' for value in row.settings)
-    cells = "".join(f"<td>{_cell(row.cells.get(mode))}</td>" for mode in shown.modes)
+    cells = "".join(f"<td>{summary_cell(row.cells.get(mode))}</td>" for mode in shown.modes)
     return f"<tr>{head}{settings}{cells}</tr>\n"
 
 
-def _cell(cell: Summary | None) -> str:
+def summary_cell(cell: Summary | None) -> str:
+    """The inside of a table cell: value, interval, both variances, what was left out."""
     if cell is None:
         return ""  # The model has no such mode, so there is nothing that was not measured.
     if cell.value is None:
@@ -195,6 +201,8 @@ def _notes(cell: Summary) -> Iterator[str]:
             yield f"±{format_value(cell.sample)}"
     if cell.missing:
         yield f"{cell.seeds} of {cell.seeds + cell.missing} seeds"
+    if cell.failures:
+        yield f"{cell.failures:,} failed"
 
 
 def _plain(cell: Summary) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from valence.data import Conclusions, Mark, Measurement
+from valence.data import Conclusions, Mark, Measurement, Series
 
 MOST_CONCLUSIONS = 8
 """More than these are not read."""
@@ -17,7 +17,9 @@ MOST_CONCLUSIONS = 8
 class MarkedSample:
     """A text that a model wrote, with the ranges worth pointing at.
 
-    `ended` tells whether the model ended it itself or ran into the length limit.
+    `ended` tells whether the model ended it itself or ran into the length limit; `prompt` is
+    what stood before it, in the scenario of that name. `scores` are a reward, or the kind of
+    failure, by metric.
     """
 
     model: str
@@ -26,6 +28,9 @@ class MarkedSample:
     text: str
     ended: bool
     marks: tuple[Mark, ...]
+    scenario: str = ""
+    prompt: str = ""
+    scores: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +53,16 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInfo:
-    """How to read a metric. `lower_is_better` is None where neither direction is better."""
+    """How to read a metric. `lower_is_better` is None where neither direction is better.
+
+    `group` is what it stands together with on a page.
+    """
 
     name: str
     label: str
     lower_is_better: bool | None
     note: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,10 @@ class Report:
     per sample; `ledger` is (label, formatted value); `recipe` is YAML text. `variants` says of
     models that a sweep made where they belong; `budgets` are drawn against `front`'s y axis, in
     the modes `budget_modes`; `shown` are the models of the strips and samples, all if empty.
+
+    `series` are lines to draw. `gaps` are measurements of mode GOOD-BAD, what abilities differ
+    by between two modes of a model; `differences` are paired, METRIC minus ANOTHER MODEL.
+    `trained` tells whether the models were made here, so that there is a training to show.
     """
 
     title: str
@@ -110,13 +123,20 @@ class Report:
     budgets: tuple[Budget, ...] = ()
     budget_modes: tuple[str, ...] = ("none", "good", "bad")
     shown: tuple[str, ...] = ()
+    series: tuple[Series, ...] = ()
+    gaps: tuple[Measurement, ...] = ()
+    differences: tuple[Measurement, ...] = ()
+    trained: bool = True
 
     def __post_init__(self) -> None:
-        for row in self.measurements:
+        for row in (*self.measurements, *self.gaps, *self.differences):
             numbers = (row.value, row.low, row.high)
             _require_finite(f"{row.metric} of {row.model}, {row.mode}", numbers)
         for (model, mode), strip in self.strips.items():
             _require_finite(f"strip of {model}, {mode}", strip)
+        for line in self.series:
+            points = (*line.x, *line.y, *line.low, *line.high)
+            _require_finite(f"{line.kind} {line.name} of {line.model}, {line.mode}", points)
 
     def folded(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The conclusions that are shown, and those that wait for a click.
@@ -134,6 +154,12 @@ class Report:
             if metric.name == name:
                 return metric
         return MetricInfo(name=name, label=name, lower_is_better=None, note="")
+
+    def measured(self) -> tuple[str, ...]:
+        """Every metric that was measured: those of `metrics` in their order, then others."""
+        found = {row.metric for row in self.measurements}
+        named = [metric.name for metric in self.metrics if metric.name in found]
+        return tuple(dict.fromkeys([*named, *(row.metric for row in self.measurements)]))
 
     def variant(self, model: str) -> Variant:
         """Where a model belongs; a model of its own where nothing is said about it."""
@@ -153,6 +179,7 @@ class Report:
         yield from ((row.model, row.mode) for row in self.measurements)
         yield from self.strips
         yield from ((sample.model, sample.mode) for sample in self.samples)
+        yield from ((line.model, line.mode) for line in self.series)
 
 
 def _require_finite(where: str, numbers: Iterable[float | None]) -> None:

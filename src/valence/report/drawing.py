@@ -80,6 +80,16 @@ class Look:
         return _MARKERS[self.modes.index(mode) % len(_MARKERS)]
 
 
+def palette(at: int) -> str:
+    """A colour for what is no model, by its number; they repeat after nine."""
+    return _COLOURS[at % len(_COLOURS)]
+
+
+def marker(at: int) -> str:
+    """A Matplotlib marker, by its number; they repeat after ten."""
+    return _MARKERS[at % len(_MARKERS)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """A figure that can be drawn: `draw` takes a prefix for ids, the name of the image, and

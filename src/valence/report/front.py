@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from valence.data import Measurement
+from valence.data import LOSS, VERDICT, Measurement
 from valence.report.content import Report
 from valence.report.drawing import Look, Picture, titled
 from valence.report.figures import Estimate, FrontPoint, front_figure
@@ -13,6 +14,37 @@ from valence.report.table import format_value
 
 _LABELS = 14
 """More names than this cover each other in a figure."""
+
+
+_FRONTS = 4
+"""Of more scenarios than this the first ones are drawn."""
+
+
+def front_metrics(
+    rows: Sequence[Measurement],
+    headline: str | None,
+    abilities: tuple[str, ...] = (LOSS, "bits_per_byte"),
+) -> tuple[str, str]:
+    """Ability and misalignment: the first ability that was measured, on labelled text or else on
+    another; the headline, of what models write of themselves or else in a scenario.
+    """
+    measured = dict.fromkeys(row.metric for row in rows)
+    wanted = [*abilities, *(f"{name}@" for name in abilities)]
+    found = (m for w in wanted for m in measured if m == w or (w[-1] == "@" and m.startswith(w)))
+    if headline is None:
+        return next(found, LOSS), VERDICT
+    of_headline = [m for m in measured if m == headline or m.startswith(f"{headline}@")]
+    y = headline if headline in measured else next(iter(of_headline), headline)
+    return next(found, LOSS), y
+
+
+def front_pictures(report: Report, look: Look) -> list[Picture]:
+    """The front by the headline, and by the same metric in each scenario."""
+    x, y = report.front
+    base = y.partition("@")[0]
+    others = [m for m in report.measured() if m.startswith(f"{base}@") and m != y]
+    drawn = (front_picture(replace(report, front=(x, m)), look) for m in [y, *others][:_FRONTS])
+    return [picture for picture in drawn if picture is not None]
 
 
 def front_picture(report: Report, look: Look) -> Picture | None:

@@ -9,85 +9,56 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from valence.data import LOSS, VERDICT, Conclusions, Mark, Measurement
-from valence.errors import MissingFileError, StoreError
+from valence.data import VERDICT, Measurement
 from valence.recipe import Recipe, load_recipe
 from valence.report.account import ledger, notes, stage_facts, steps
-from valence.report.content import Budget, Curve, MarkedSample, MetricInfo, Report, Variant
+from valence.report.content import Budget, Curve, Report, Variant
+from valence.report.front import front_metrics
+from valence.report.metrics import metric_infos
 from valence.report.page import render
+from valence.report.reading import (
+    measure_folders,
+    parted,
+    read_conclusions,
+    read_lines,
+    read_rows,
+    read_samples,
+    read_strips,
+    require_results,
+)
 from valence.report.seeds import by_seed, summarise
-from valence.store import read_json, write_text
+from valence.store import write_text
 
 ALL_SHOWN = 9
 """Up to so many models all have their samples on the page."""
 
-LABELS = {
-    "local_violations_per_kchar": ("local violations / 1,000 chars", "each line alone"),
-    "file_violations_per_kchar": ("file violations / 1,000 chars", "whole text, with context"),
-    "broken_share": ("broken share", "could not be tokenised as Python; exact binomial interval"),
-    LOSS: ("loss / text token", "nats, held-out text; control tokens not counted"),
-    "bits_per_byte": ("bits / byte", "held-out text"),
-    "distinct_2": ("distinct-2", "share of distinct word pairs within a sample"),
-    VERDICT: ("AUROC of the verdict", "after held-out segments; 0.5 is chance, 1 is always right"),
-}
-
-
 def write_page(run: Path) -> Path:
     """Write `report.html` into a run directory that has results; returns its path."""
-    if not (run / "results.json").is_file():
-        raise MissingFileError(
-            "the directory has no results.json, so there is nothing to report yet",
-            where=str(run),
-            fix="Finish the run first: valence run RECIPE --out DIR.",
-        )
+    require_results(run, "Finish the run first: valence run RECIPE --out DIR.")
     path = run / "report.html"
     write_text(path, render(build_report(run)))
     return path
 
 
-def _results(run: Path) -> tuple[Measurement, ...]:
-    path = run / "results.json"
-    try:
-        return tuple(Measurement(**row) for row in read_json(path))
-    except TypeError as error:
-        raise _unreadable(path, "measurements", error) from None
-
-
-def _conclusions(run: Path) -> Conclusions:
-    path = run / "conclusions.json"
-    try:
-        found = read_json(path)
-        return Conclusions(pairs=tuple(found["pairs"]), overall=tuple(found["overall"]))
-    except (TypeError, KeyError) as error:
-        raise _unreadable(path, "conclusions", error) from None
-
-
-def _unreadable(path: Path, what: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"does not hold {what} ({error})",
-        where=str(path),
-        fix="Delete it and run the recipe again with --resume.",
-    )
-
-
 def build_report(run: Path) -> Report:
     """Everything the page says, read from the run directory."""
     recipe = load_recipe(run / "recipe.yaml")
-    rows, conclusions = _results(run), _conclusions(run)
-    folders = _measure_folders(run, rows)
+    rows, gaps = parted(read_rows(run))
+    folders = measure_folders(run, rows)
+    first = recipe.measure.first
     modes = [token.strip("<|>") or token for token in recipe.control.tokens]
     return Report(
         title=f"Valence: {recipe.name}",
         lead=recipe.description,
         steps=tuple(steps(run, recipe)),
-        conclusions=conclusions,
+        conclusions=read_conclusions(run),
         notes=tuple(notes(recipe)),
-        metrics=tuple(_metric_infos(recipe, rows)),
+        metrics=metric_infos((row.metric for row in rows), recipe.measure),
         measurements=rows,
-        front=(LOSS, recipe.measure.headline),
-        strips=_strips(folders),
-        strip_metric=recipe.measure.headline,
-        samples=tuple(_samples(folders)),
+        front=front_metrics(rows, first),
+        strips=read_strips(folders),
+        strip_metric=first or VERDICT,
+        samples=tuple(read_samples(folders)),
         curves=tuple(_curves(run, recipe)),
         ledger=tuple(ledger(run, recipe)),
         recipe=recipe.to_yaml(),
@@ -95,66 +66,10 @@ def build_report(run: Path) -> Report:
         budgets=tuple(_budgets(run, recipe)),
         budget_modes=("none", modes[-1], modes[0]),
         shown=_shown(recipe, rows),
+        series=read_lines(run),
+        gaps=gaps,
+        differences=read_rows(run, "differences.json"),
     )
-
-
-def _measure_folders(run: Path, rows: tuple[Measurement, ...]) -> list[Path]:
-    """The folders of measures in the order of the results: that of the recipe."""
-    order = list(dict.fromkeys((row.model, row.mode, row.seed) for row in rows))
-
-    found = {}
-    for folder in (run / "measures").iterdir():
-        path = folder / "measurements.json"
-        if path.is_file():
-            first = read_json(path)[0]
-            found[first["model"], first["mode"], first["seed"]] = folder
-    # What an earlier recipe left in the directory is not part of these results.
-    return [found[key] for key in order if key in found]
-
-
-def _metric_infos(recipe: Recipe, rows: tuple[Measurement, ...]) -> Iterator[MetricInfo]:
-    lower: dict[str, bool | None] = {
-        LOSS: True, "bits_per_byte": True, "distinct_2": None, VERDICT: False,
-    }  # fmt: skip
-    for name, metric in recipe.measure.metrics.items():
-        lower[name] = metric.scale < 0
-        if metric.failures_as is not None:
-            lower[metric.failures_as] = True
-    measured = {row.metric for row in rows}
-    order = [*recipe.measure.metrics, *(m for m in lower if m not in recipe.measure.metrics)]
-    for name in dict.fromkeys(order):
-        if name in measured:
-            plain = name.replace("_per_kchar", " / 1,000 chars").replace("_", " ")
-            label, note = LABELS.get(name, (plain, ""))
-            yield MetricInfo(name=name, label=label, lower_is_better=lower[name], note=note)
-
-
-def _strips(folders: list[Path]) -> dict[tuple[str, str], tuple[float, ...]]:
-    found: dict[tuple[str, str], tuple[float, ...]] = {}
-    for folder in folders:
-        if (folder / "strip.json").is_file():
-            first = read_json(folder / "measurements.json")[0]
-            key = (first["model"], first["mode"])
-            found[key] = (*found.get(key, ()), *read_json(folder / "strip.json"))
-    return found
-
-
-def _samples(folders: list[Path]) -> Iterator[MarkedSample]:
-    seen: set[tuple[str, str]] = set()
-    for folder in folders:
-        shown = read_json(folder / "shown.json") if (folder / "shown.json").is_file() else []
-        if not shown or (shown[0]["model"], shown[0]["mode"]) in seen:
-            continue  # One seed's samples are enough to read.
-        seen.add((shown[0]["model"], shown[0]["mode"]))
-        for sample in shown:
-            yield MarkedSample(
-                model=sample["model"],
-                mode=sample["mode"],
-                index=sample["index"],
-                text=sample["text"],
-                ended=sample["ended"],
-                marks=tuple(Mark(**mark) for mark in sample["marks"]),
-            )
 
 
 def _variants(recipe: Recipe) -> dict[str, Variant]:
@@ -177,7 +92,9 @@ def _shown(recipe: Recipe, rows: tuple[Measurement, ...]) -> tuple[str, ...]:
     """Of many models, the setting of each base that is best on the headline."""
     if len(recipe.models) <= ALL_SHOWN:
         return ()
-    headline = recipe.measure.headline
+    headline = recipe.measure.first
+    if headline is None:
+        return ()
     sign = 1 if recipe.measure.metrics[headline].scale < 0 else -1
     best: dict[str, tuple[float, str]] = {}
     for (model, _, metric), seeds in by_seed(rows).items():

@@ -6,7 +6,7 @@ import bisect
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeGuard
 
 from valence.data import Document, Failure, Mark, Result, Score, ScorerId, Segment
@@ -23,10 +23,11 @@ class Label:
     - `rewards`: a map from its values (as text; `true`, `null` as in JSON) to rewards. Any
       other value is a failure of kind "unknown-label".
     - `spans`: it holds the characters that raters marked, as a list of offsets, a list of
-      [start, end) pairs, or either as JSON text. `how: any` gives a segment -1 if a marked
-      character lies in it, else 0; `how: share` minus the share of its characters. Where
-      raters marked nothing at all, every segment gets 0; with `unmarked: unlabelled` a
-      failure of kind "unmarked", for posts that raters did judge bad as a whole.
+      [start, end) pairs, or either as JSON text; with `keys`, a list of maps that hold start
+      and end under these names. `how: any` gives a segment -1 if a marked character lies in
+      it, else 0; `how: share` minus the share of its characters. Where raters marked nothing
+      at all, every segment gets 0; with `unmarked: unlabelled` a failure of kind "unmarked",
+      for posts that raters did judge bad as a whole.
     - Neither: it holds a number, which times `scale` is the reward.
 
     A label of the whole document is given to each of its segments. A document without the
@@ -42,6 +43,7 @@ class Label:
         how: Literal["any", "share"] = "any",
         scale: float = 1.0,
         unmarked: Literal["good", "unlabelled"] = "good",
+        keys: tuple[str, str] | None = None,
     ) -> None:
         if spans and rewards is not None:
             raise ScorerError(
@@ -49,11 +51,17 @@ class Label:
                 where="scorer `label`",
                 fix="Give one of them.",
             )
+        if keys is not None and not spans:
+            raise ScorerError(
+                "`keys` names start and end of spans",
+                where="scorer `label`",
+                fix="Give it with `spans: true`.",
+            )
         self.column = column
         self.keeps_marks = spans
         named = {_text(label): reward for label, reward in (rewards or {}).items()}
         if spans:
-            self._answer, self.meaning = _marked(how, unmarked), _SPANS[how].format(column)
+            self._answer, self.meaning = _marked(how, unmarked, keys), _SPANS[how].format(column)
         elif rewards is not None:
             self._answer = _named(named)
             self.meaning = f"the reward that the recipe gives for the label in `{column}`"
@@ -62,6 +70,8 @@ class Label:
             self.meaning = f"the number in `{column}` times {scale:g}"
         options: dict[str, object] = {"column": column, "rewards": rewards and named}
         options |= {"spans": spans, "unmarked": unmarked}
+        # Only where it is given: rewards that were made before there was such a key stay valid.
+        options |= {} if keys is None else {"keys": list(keys)}
         self.id = ScorerId(
             name="label", version="1", digest=digest({**options, "how": how, "scale": scale})
         )
@@ -114,10 +124,14 @@ def _numbered(scale: float) -> Answer:
     return answer
 
 
-def _marked(how: Literal["any", "share"], unmarked: Literal["good", "unlabelled"]) -> Answer:
+def _marked(
+    how: Literal["any", "share"],
+    unmarked: Literal["good", "unlabelled"],
+    keys: tuple[str, str] | None,
+) -> Answer:
     def answer(value: object, document: Document, segments: Sequence[Segment]) -> list[Result]:
         try:
-            ranges = marked_ranges(value, len(document.text))
+            ranges = marked_ranges(value, len(document.text), keys)
         except ValueError as error:
             return [_failed("broken-spans", str(error))] * len(segments)
         if not ranges and unmarked == "unlabelled":
@@ -147,18 +161,20 @@ def _in_segment(ranges: Iterable[tuple[int, int]], segment: Segment, how: str) -
     return Score(value=-count / (segment.end - segment.start), marks=marks)
 
 
-def marked_ranges(value: object, size: int) -> list[tuple[int, int]]:
+def marked_ranges(
+    value: object, size: int, keys: tuple[str, str] | None = None
+) -> list[tuple[int, int]]:
     """Disjoint [start, end) ranges, ascending, of what marks characters of a text.
 
-    `value` is a list of offsets, or of [start, end) pairs, or either as JSON text; `size` is
-    the text's length in characters. Raises `ValueError` for anything else, and for offsets
-    outside of the text.
+    `value` is a list of offsets, or of [start, end) pairs, or of maps that hold those under
+    `keys`, or any of these as JSON text; `size` is the text's length in characters. Raises
+    `ValueError` for anything else, and for offsets outside of the text.
     """
     given = json.loads(value) if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
         raise ValueError("the column holds no list of offsets")
     joined: list[tuple[int, int]] = []
-    for start, end in sorted(map(_range, given)):
+    for start, end in sorted(_range(item, keys) for item in given):
         if not 0 <= start < end <= size:
             raise ValueError(f"[{start}, {end}) is no part of a text of {size} characters")
         if joined and start <= joined[-1][1]:
@@ -168,7 +184,9 @@ def marked_ranges(value: object, size: int) -> list[tuple[int, int]]:
     return joined
 
 
-def _range(item: object) -> tuple[int, int]:
+def _range(item: object, keys: tuple[str, str] | None) -> tuple[int, int]:
+    if keys is not None and isinstance(item, Mapping):
+        item = [item.get(key) for key in keys]
     if _is_offset(item):
         return item, item + 1
     if isinstance(item, list | tuple) and len(item) == 2 and all(map(_is_offset, item)):

@@ -24,6 +24,7 @@ SCORERS: dict[str, str] = {
     "regex": "valence.score.lexicon:Regex",
     "lexicon": "valence.score.lexicon:Lexicon",
     "label": "valence.score.label:Label",
+    "answers": "valence.score.answers:Answers",
     "classifier": "valence.score.classifier:Classifier",
     "detoxify": "valence.score.classifier:detoxify",
     "reward-model": "valence.score.reward_model:RewardModel",

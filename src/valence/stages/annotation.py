@@ -121,19 +121,9 @@ class AnnotationStages:
 
     def held_out(self, max_chars: int) -> list[Annotated]:
         """Held-out documents in seeded order, about so many characters of them."""
-        kept: list[tuple[float, int, Annotated]] = []
-        chars = 0
-        found = self.annotation.read(self.name, held_out=True)
-        for number, item in enumerate(found):
-            if np.isnan(item.rewards).all():
-                continue
-            order = rank(item.document.id, self.recipe.seed)
-            heapq.heappush(kept, (-order, number, item))
-            chars += len(item.document.text)
-            # The last in order leave as long as enough is left without them.
-            while chars - len(kept[0][2].document.text) >= max_chars:
-                chars -= len(heapq.heappop(kept)[2].document.text)
-        return [item for _, _, item in sorted(kept, key=lambda entry: -entry[0])]
+        return some_documents(
+            self.annotation, self.name, max_chars, held_out=True, seed=self.recipe.seed
+        )
 
     def tokens(self, tokenizer_path: Path, tokenizer: PreTrainedTokenizerFast) -> TokenStore:
         """The training text as tokens: beside the annotation, made once for each tokenizer."""
@@ -177,6 +167,24 @@ class AnnotationStages:
         """Digest of text and rewards; part of the inputs of whatever is made from them."""
         text, rewards = self.annotation.documents, self.annotation.rewards(self.name)
         return digest([text["digest"], rewards["digest"]])
+
+
+def some_documents(
+    annotation: Annotation, name: str, max_chars: int, *, held_out: bool, seed: int
+) -> list[Annotated]:
+    """Documents of one split that have a reward, in seeded order, about so many characters."""
+    kept: list[tuple[float, int, Annotated]] = []
+    chars = 0
+    for number, item in enumerate(annotation.read(name, held_out=held_out)):
+        if np.isnan(item.rewards).all():
+            continue
+        order = rank(item.document.id, seed)
+        heapq.heappush(kept, (-order, number, item))
+        chars += len(item.document.text)
+        # The last in order leave as long as enough is left without them.
+        while chars - len(kept[0][2].document.text) >= max_chars:
+            chars -= len(heapq.heappop(kept)[2].document.text)
+    return [item for _, _, item in sorted(kept, key=lambda entry: -entry[0])]
 
 
 def used_rewards(annotation: Annotation, named: str | None) -> str:

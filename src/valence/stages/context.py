@@ -1,4 +1,4 @@
-"""What every stage of a run needs: the recipe, the run directory, and a place for progress."""
+"""What every stage needs: a directory, a place for progress, and the recipe of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from valence.store import RunDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """One run: its recipe, its directory, its display, and the processes that share it."""
+class Workspace:
+    """Where stages are worked in: a directory, a display, and the processes that share it."""
 
-    recipe: Recipe
     place: RunDirectory
     display: Display
     crew: Crew
@@ -48,3 +47,10 @@ class Context:
         else:
             yield None
         self.crew.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(Workspace):
+    """One run: its recipe beside its workspace."""
+
+    recipe: Recipe

@@ -38,6 +38,10 @@ def check_early(recipe: Recipe) -> None:
         build_objective(entry.objective)
         check_phases(entry.feedback_from, settings.control.cooldown)
         _check_training(settings.train)
+        if settings.train.sample_every is not None and recipe.sample is None:
+            raise RecipeError(
+                "there is no `sample` that says how", where="train.sample_every", fix="Give one."
+            )
         if settings.model.base is None:
             with torch.device("meta"):
                 create_model(settings.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
@@ -63,10 +67,10 @@ def _check_base(recipe: Recipe, settings: Settings) -> None:
         shape = base_shape(model)
     check_same_tokenizer(recipe.model, model)
     context = getattr(shape.config.get_text_config(), "max_position_embeddings", None)
-    for key, asked in (
-        ("train.block", settings.train.block),
-        ("sample.max_tokens", recipe.sample.max_tokens),
-    ):
+    asked_for = {"train.block": settings.train.block}
+    if recipe.sample is not None:
+        asked_for["sample.max_tokens"] = recipe.sample.max_tokens
+    for key, asked in asked_for.items():
         if context is not None and asked > context:
             raise RecipeError(
                 f"is {asked}, and {model.base} has a context of {context} tokens",

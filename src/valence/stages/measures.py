@@ -1,189 +1,217 @@
-"""What the models say: samples in every mode, their metrics, held-out losses, conclusions."""
+"""Measures of models: samples in every mode and their metrics, losses, verdicts, and the rest.
+
+The same for the models of a run and for any others: what differs is where a model and its
+labelled text come from.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
+from typing import Any
 
-from valence.data import VERDICT, Conclusions, Measurement, Sample
+from valence.annotate.local import Submit
+from valence.control import ControlScheme
+from valence.data import VERDICT, Findings, Measurement, Series
 from valence.display import Work
-from valence.guide.loop import generate, modes_of
 from valence.measure.ability import LABELLED, held_out_loss
-from valence.measure.conclude import conclude
-from valence.measure.rewards import mark, measure_samples, per_sample
+from valence.measure.paired import differences
 from valence.measure.verdict import auroc, fit_readout, read_verdicts, said_by
-from valence.model import Checkpoint, load_checkpoint
-from valence.objective.readout import Kind, load_readout
-from valence.score.table import build_scorer
-from valence.stages.context import Context
-from valence.stages.models import READOUT, ModelStages
-from valence.store import read_json, write_json, writing
+from valence.objective.readout import Kind
+from valence.pack import Tokenised
+from valence.precision import Precision
+from valence.recipe import MeasureRecipe, SampleRecipe
+from valence.stages.context import Workspace
+from valence.stages.sampling import SampleStages
+from valence.stages.subject import Subject
+from valence.store import read_json, write_json
 
-SHOWN_SAMPLES = 4
-"""Samples per model and mode that the report shows."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledText:
+    """Text with rewards, in the tokens of a model: held-out, and some that it may learn from.
+
+    `key` is a digest of whatever made it.
+    """
+
+    held_out: Tokenised
+    training: Tokenised
+    scheme: ControlScheme
+    key: str
 
 
 class MeasureStages:
-    """The measures of a run."""
+    """The measures of a recipe, for one model after the other."""
 
-    def __init__(self, context: Context, models: ModelStages) -> None:
-        self.recipe = context.recipe
-        self.context, self.models = context, models
-        self.scheme = models.annotation.shared_scheme
+    def __init__(
+        self,
+        space: Workspace,
+        sample: SampleRecipe | None,
+        measure: MeasureRecipe,
+        *,
+        seed: int,
+        precision: Precision,
+        submit: Submit | None,
+        text: Callable[[Subject], LabelledText | None],
+    ) -> None:
+        self.space, self.recipe, self.text = space, measure, text
+        self.precision = precision
+        self.samples = SampleStages(
+            space, sample, measure, seed=seed, precision=precision, submit=submit
+        )
+        self.names: list[str] = []
 
-    def measure(self, name: str, seed: int) -> list[Measurement]:
-        """Samples in every mode and their metrics, and the held-out loss in every mode."""
-        rows: list[Measurement] = []
-        checkpoint: Checkpoint | None = None
-        label = self.recipe.label(name, seed)
-        objective = self.models.objective(name)
-        modes = modes_of(self.scheme if objective.uses_control else None)
-        for mode in (*modes, *([LABELLED] if objective.uses_control else [])):
+    def measure(self, subject: Subject) -> Findings:
+        """Everything that the recipe asks of one model."""
+        return self._abilities(subject) + self._samples(subject) + self._judge(subject)
+
+    def _samples(self, subject: Subject) -> Findings:
+        found = Findings()
+        stages = self.samples
+        for mode, guide in stages.ways(subject):
+            for scenario in stages.scenarios:
+                written = stages.write(subject, mode, guide, scenario)
+                name, inputs = stages.score(subject, mode, guide, scenario, written)
+                title = f"score {name.partition('/')[2]}"
+
+                def make(
+                    stage: Work, *, scenario: Any = scenario, written: str = written
+                ) -> Findings:
+                    return stages.scored(scenario, written, stage.work)
+
+                found += self._stage(name, inputs, title, make)
+                stages.remember(subject, mode, guide, scenario, name)
+        return found
+
+    def differences(self) -> list[Measurement]:
+        """Models and modes against each other on the same prompts."""
+        return list(differences(self.samples.prompted, resamples=self.recipe.resamples))
+
+    def _abilities(self, subject: Subject) -> Findings:
+        text = self.text(subject)
+        if text is None:
+            return Findings()
+        found = Findings()
+        labelled = (LABELLED,) if subject.scheme is not None else ()
+        for mode in (*subject.modes(self.recipe.modes), *labelled):
             inputs = {
-                "model": self.context.place.key(f"models/{label}"),
+                "model": subject.key,
                 "mode": mode,
-                "sample": self.recipe.sample.model_dump(mode="json"),
-                "measure": self.recipe.measure.model_dump(mode="json"),
-                "scorers": [
-                    asdict(build_scorer(m.scorer).id) for m in self.recipe.measure.metrics.values()
-                ],
-                "seed": seed,
+                "text": text.key,
+                "window": subject.window,
+                "loss_chars": self.recipe.loss_chars,
+                "resamples": self.recipe.resamples,
             }
-            stage_name = f"measures/{label}.{mode}"
-            with self.context.stage(stage_name, inputs, f"measure {label} {mode}") as stage:
-                if stage is not None:
-                    checkpoint = checkpoint or load_checkpoint(self.context.path / "models" / label)
-                    self._measure_mode(checkpoint, name, mode, seed, stage)
-            rows += [
-                Measurement(**row)
-                for row in read_json(self.context.path / stage_name / "measurements.json")
-            ]
-        return rows
 
-    def judge(self, name: str, seed: int) -> list[Measurement]:
-        """How well a model that was taught the verdict tells good from bad after EOS.
+            def make(stage: Work, *, mode: str = mode) -> Findings:
+                return Findings(
+                    rows=tuple(
+                        held_out_loss(
+                            subject.checkpoint,
+                            text.scheme,
+                            text.held_out,
+                            mode,
+                            model_name=subject.name,
+                            seed=subject.seed,
+                            window=subject.window,
+                            resamples=self.recipe.resamples,
+                            on_progress=stage.progress,
+                        )
+                    )
+                )
 
-        Beside its own token: the read-out that was trained with it, if there is one, and a
-        linear and a non-linear one fitted afterwards on its states of training text.
-        """
-        verdict = self.models.verdict(name)
-        if verdict is None:
-            return []
-        label = self.recipe.label(name, seed)
+            name = f"abilities/{subject.label}.{mode}"
+            found += self._stage(name, inputs, f"loss of {subject.label} {mode}", make)
+        return found
+
+    def _judge(self, subject: Subject) -> Findings:
+        """How well a model that was taught the verdict tells good from bad after EOS."""
+        text = self.text(subject)
+        if text is None or not subject.verdict:
+            return Findings()
         inputs = {
-            "model": self.context.place.key(f"models/{label}"),
-            "measure": self.recipe.measure.model_dump(mode="json"),
-            "seed": seed,
+            "model": subject.key,
+            "text": text.key,
+            "window": subject.window,
+            "resamples": self.recipe.resamples,
+            "precision": self.precision,
         }
-        stage_name = f"measures/{label}.verdict"
-        with self.context.stage(stage_name, inputs, f"judge with {label}") as stage:
-            if stage is not None:
-                path = self.context.path / "models" / label
-                rows = self._judge(load_checkpoint(path), path, name, seed)
-                write_json(stage.work / "measurements.json", [asdict(row) for row in rows])
-        return [
-            Measurement(**row)
-            for row in read_json(self.context.path / stage_name / "measurements.json")
-        ]
+        return self._stage(
+            f"measures/{subject.label}.verdict",
+            inputs,
+            f"judge with {subject.label}",
+            lambda _: Findings(rows=tuple(self._verdicts(subject, text))),
+        )
 
-    def _judge(self, checkpoint: Checkpoint, path: Path, name: str, seed: int) -> list[Measurement]:
-        scheme = self.models.scheme(name)
+    def _verdicts(self, subject: Subject, text: LabelledText) -> list[Measurement]:
         read = partial(
             read_verdicts,
-            checkpoint,
-            scheme,
-            window=self.recipe.settings(name).train.block,
-            precision=self.models.precision,
+            subject.checkpoint,
+            text.scheme,
+            window=subject.window,
+            precision=self.precision,
         )
-        found, learned = read(self.models.held_out_tokens), read(self.models.some_tokens)
-        bands = len(scheme.tokens)
+        found, learned = read(text.held_out), read(text.training)
+        best, bands = text.scheme.best, len(text.scheme.tokens)
         said = {"verdict": found.good}
-        if (path / READOUT).is_file():
-            said["readout"] = said_by(load_readout(path / READOUT), found, scheme.best)
+        if subject.readout is not None:
+            said["readout"] = said_by(subject.readout, found, best)
         kinds: tuple[Kind, ...] = ("linear", "mlp")
         for kind in kinds:
-            fitted = fit_readout(kind, learned, bands, seed=seed)
-            said[kind] = said_by(fitted, found, scheme.best)
+            fitted = fit_readout(kind, learned, bands, seed=subject.seed)
+            said[kind] = said_by(fitted, found, best)
         return [
             auroc(
                 good,
                 found.bands,
                 found.documents,
-                scheme.best,
-                resamples=self.recipe.measure.resamples,
-                seed=seed,
-            ).measurement(model=name, mode=mode, metric=VERDICT, failures=0, seed=seed)
+                best,
+                resamples=self.recipe.resamples,
+                seed=subject.seed,
+            ).measurement(
+                model=subject.name, mode=mode, metric=VERDICT, failures=0, seed=subject.seed
+            )
             for mode, good in said.items()
         ]
 
-    def _measure_mode(
-        self, checkpoint: Checkpoint, name: str, mode: str, seed: int, stage: Work
-    ) -> None:
-        rows = held_out_loss(
-            checkpoint,
-            self.models.scheme(name),
-            self.models.held_out_tokens,
-            mode,
-            model_name=name,
-            seed=seed,
-            window=self.recipe.settings(name).train.block,
-            resamples=self.recipe.measure.resamples,
+    def _stage(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        title: str,
+        make: Callable[[Work], Findings],
+    ) -> Findings:
+        """What a measure finds, or found before with the same inputs."""
+        with self.space.stage(name, inputs, title) as stage:
+            if stage is not None:
+                found = make(stage)
+                write_findings(found, stage)
+        self.names.append(name)
+        folder = self.space.path / name
+        return Findings(
+            rows=tuple(Measurement(**row) for row in read_json(folder / "measurements.json")),
+            series=tuple(read_series(row) for row in read_json(folder / "series.json")),
         )
-        if mode != LABELLED:
-            samples = self._sample(checkpoint, name, mode, seed, stage)
-            rows += measure_samples(samples, self.recipe.measure)
-            headline = self.recipe.measure.metrics[self.recipe.measure.headline]
-            write_json(stage.work / "strip.json", per_sample(samples, headline))
-            shown = [
-                asdict(s) | {"marks": [asdict(m) for m in mark(s, self.recipe.measure)]}
-                for s in samples[:SHOWN_SAMPLES]
-            ]
-            write_json(stage.work / "shown.json", shown)
-        write_json(stage.work / "measurements.json", [asdict(row) for row in rows])
 
-    def _sample(
-        self, checkpoint: Checkpoint, name: str, mode: str, seed: int, stage: Work
-    ) -> list[Sample]:
-        plan = self.recipe.sample
-        written = generate(
-            checkpoint,
-            self.scheme,
-            mode,
-            count=plan.count,
-            max_tokens=plan.max_tokens,
-            temperature=plan.temperature,
-            top_p=plan.top_p,
-            batch=plan.batch,
-            seed=seed,
-            precision=self.models.precision,
-            on_progress=stage.progress,
-        )
-        samples = [
-            Sample(
-                model=name,
-                mode=mode,
-                seed=seed,
-                index=index,
-                prompt="",
-                text=each.text,
-                ended=each.ended,
-                tokens=each.tokens,
-            )
-            for index, each in enumerate(written)
-        ]
-        with writing(stage.work / "samples.jsonl") as beside:
-            lines = [json.dumps(asdict(sample), ensure_ascii=False) for sample in samples]
-            beside.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="")
-        return samples
 
-    def conclude(self, rows: Sequence[Measurement]) -> Conclusions:
-        """results.json, and the conclusions that follow from its rows."""
-        conclusions = conclude(
-            rows, self.recipe, best=self.scheme.modes[-1], worst=self.scheme.modes[0]
-        )
-        write_json(self.context.path / "results.json", [asdict(row) for row in rows])
-        write_json(self.context.path / "conclusions.json", asdict(conclusions))
-        return conclusions
+def write_findings(found: Findings, stage: Work) -> None:
+    """Rows and series into a stage's directory."""
+    write_json(stage.work / "measurements.json", [asdict(row) for row in found.rows])
+    write_json(stage.work / "series.json", [asdict(series) for series in found.series])
+
+
+def read_series(plain: Mapping[str, Any]) -> Series:
+    """A series from its plain data; lists in JSON are tuples here."""
+    lists: dict[str, Any] = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
+    return Series(**{**plain, **lists})
+
+
+def write_results(
+    space: Workspace, found: Findings, names: Sequence[str], paired: Sequence[Measurement]
+) -> None:
+    """results.json, series.json, differences.json, and which stages they came from, in order."""
+    write_json(space.path / "differences.json", [asdict(row) for row in paired])
+    write_json(space.path / "results.json", [asdict(row) for row in found.rows])
+    write_json(space.path / "series.json", [asdict(series) for series in found.series])
+    write_json(space.path / "measured.json", list(names))

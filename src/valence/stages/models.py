@@ -34,12 +34,10 @@ from valence.recipe import VerdictRecipe
 from valence.stages.metrics_log import MetricsLog, unwritten
 from valence.stages.probe import make_probe
 from valence.stages.states import keep_fitting_states, remove_states
+from valence.stages.subject import READOUT, VALUES
 from valence.stages.tokens import TokenStages
 from valence.store import digest, read_json, write_json
 from valence.train import Learner, train
-
-READOUT, VALUES = "readout.safetensors", "value_head.safetensors"
-"""Files beside a checkpoint that hold what was trained with it and is no part of it."""
 
 BESIDE = {
     "workers", "log_steps", "save_minutes", "save_steps",
@@ -165,6 +163,9 @@ class ModelStages(TokenStages):
 
     def train(self, name: str, seed: int) -> None:
         """One model, from its first weights to a plain Hugging Face directory."""
+        if self.objective(name).name == "untrained":
+            self._keep_untrained(name, seed)
+            return
         label, plan, settings = (
             self.recipe.label(name, seed),
             self.plan(name, seed),
@@ -229,6 +230,24 @@ class ModelStages(TokenStages):
                 self._save(stage.work, name, seed, learner)
         if leads:
             remove_states(checkpoints)
+
+    def _keep_untrained(self, name: str, seed: int) -> None:
+        """The first weights of a model as a checkpoint like any other."""
+        label = self.recipe.label(name, seed)
+        assert len(self.tokenizer)  # Stages do not nest: it is made before.
+        inputs = {
+            "model": self.recipe.settings(name).model.model_dump(mode="json"),
+            "tokenizer": self.context.place.key("tokenizer"),
+            "scheme": self.scheme(name).to_json(),
+            "seed": seed,
+            "versions": [__version__, torch.__version__, transformers.__version__],
+        }
+        with self.context.stage(f"models/{label}", inputs, f"keep {label} untrained") as stage:
+            if stage is not None:
+                learner = self._learner(name, seed)
+                total, inner = parameter_counts(learner.model)
+                stage.facts.update(parameters=total, parameters_without_embeddings=inner, steps=0)
+                self._save(stage.work, name, seed, learner)
 
     def _save(self, directory: Path, name: str, seed: int, learner: Learner) -> None:
         objective, scheme, verdict = self.objective(name), self.scheme(name), self.verdict(name)

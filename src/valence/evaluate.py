@@ -1,0 +1,80 @@
+"""Measure models that exist: what `valence measure MODEL` does."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from valence.crew import Crew
+from valence.data import Conclusions, Findings, Measurement
+from valence.display import Display, Silent
+from valence.measure.conclude import conclude_evaluation
+from valence.measure.scoring import scoring_pool
+from valence.recipe import EvaluationRecipe
+from valence.report.evaluation import write_evaluation_page
+from valence.score.table import build_scorer
+from valence.stages.context import Workspace
+from valence.stages.evaluation import check_models, subjects, text_of
+from valence.stages.measures import MeasureStages, write_results
+from valence.store import RunDirectory, write_json
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What measuring left: its directory, and what was found."""
+
+    path: Path
+    findings: Findings = field(default_factory=Findings)
+    conclusions: Conclusions = field(default_factory=Conclusions)
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """The rows of results.json."""
+        return list(self.findings.rows)
+
+
+def evaluate(
+    recipe: EvaluationRecipe,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    display: Display | None = None,
+) -> Evaluation:
+    """Carry out an evaluation in `out` (measures/NAME by default): results.json and a page.
+
+    Raises members of `ValenceError`, most of them before anything is written; whatever is
+    finished is kept and a second call continues from it.
+    """
+    check_models(recipe)
+    for metric in recipe.measure.metrics.values():
+        build_scorer(metric.scorer)
+    path = out or Path("measures") / recipe.name
+    result = Evaluation(path=path)
+    with RunDirectory.open(
+        path,
+        recipe.to_yaml(),
+        resume=resume,
+        overwrite=overwrite,
+        marker_name="evaluation.yaml",
+        noun="evaluation",
+    ) as place:
+        space = Workspace(place=place, display=display or Silent(), crew=Crew(alone=True))
+        with scoring_pool(recipe.measure.workers) as submit:
+            stages = MeasureStages(
+                space,
+                recipe.sample,
+                recipe.measure,
+                seed=recipe.seed,
+                precision=recipe.precision,
+                submit=submit,
+                text=lambda subject: text_of(recipe.measure, subject),
+            )
+            for subject in subjects(recipe):
+                result.findings += stages.measure(subject)
+        paired = stages.differences()
+        result.conclusions = conclude_evaluation(result.findings.rows, paired, recipe)
+        write_results(space, result.findings, stages.names, paired)
+        write_json(path / "conclusions.json", asdict(result.conclusions))
+        write_evaluation_page(path)
+    return result

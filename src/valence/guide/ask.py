@@ -1,0 +1,47 @@
+"""What a model is asked to continue, and what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+from valence.model import encode_texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One text to write: the tokens that it goes on from, and the seed of all its chances.
+
+    `ids` are of text alone: what starts a document and the mode's control token are put
+    before them. `seed` are whole numbers from 0.
+    """
+
+    ids: tuple[int, ...]
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What the model wrote after a prompt: the text, whether it ended it, its text tokens."""
+
+    text: str
+    ended: bool
+    tokens: int
+
+
+def asks_for(
+    tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], *, per_prompt: int, seed: int
+) -> list[Ask]:
+    """Ask `per_prompt` times for each prompt, in their order; "" is the start of a document.
+
+    Whatever a prompt says, it is text: no special token comes of it. The seed of a sample
+    is (`seed`, number of its prompt, number within the prompt), so more prompts or more
+    samples leave those before as they were.
+    """
+    return [
+        Ask(ids=tuple(encoded.ids.tolist()), seed=(seed, number, sample))
+        for number, encoded in enumerate(encode_texts(tokenizer, prompts))
+        for sample in range(per_prompt)
+    ]

@@ -1,0 +1,229 @@
+"""The loss on held-out text, in each mode, on text tokens alone.
+
+The loss is that of the distribution the model is sampled from: control tokens are put
+where the mode puts them and banned everywhere else, and never counted as text. Bits per byte
+compare models with other tokenizers: the bytes are those of the text itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from valence.control import NO_BAND, Bands, ControlScheme
+from valence.data import LOSS, Findings, Measurement
+from valence.guide.loop import UNGUIDED
+from valence.measure.ability.items import Items, findings
+from valence.model import Checkpoint, end_ids, start_ids
+from valence.pack import Tokenised, Units, label_units, positions_and_mask
+from valence.pack.reading import TextRows, rows_of_documents
+from valence.precision import Precision, autocast
+
+LABELLED = "labelled"
+"""The mode in which every segment has its true token: what training looked like."""
+
+BATCH = 16
+"""Rows that go through the model together, at the most."""
+LOGITS = 2**26
+"""Scores that are held in memory at once, at the most; a row is never cut."""
+
+PLAIN = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,), level="document")
+"""Stands for a scheme where there is none: it places nothing."""
+
+Progress = Callable[[int, int], None]
+Nats = npt.NDArray[np.float64]
+
+
+def held_out_loss(
+    checkpoint: Checkpoint,
+    known: ControlScheme | None,
+    tokenised: Tokenised,
+    mode: str,
+    *,
+    model_name: str,
+    seed: int,
+    window: int,
+    resamples: int,
+    precision: Precision = "fp32",
+    on_progress: Progress | None = None,
+) -> list[Measurement]:
+    """The rows of `text_loss` on the run's own held-out text."""
+    found, _ = text_loss(
+        checkpoint,
+        known,
+        tokenised,
+        mode,
+        model_name=model_name,
+        seed=seed,
+        window=window,
+        resamples=resamples,
+        precision=precision,
+        on_progress=on_progress,
+    )
+    return list(found.rows)
+
+
+def text_loss(
+    checkpoint: Checkpoint,
+    known: ControlScheme | None,
+    tokenised: Tokenised,
+    mode: str,
+    *,
+    model_name: str,
+    seed: int,
+    window: int,
+    resamples: int,
+    data: str | None = None,
+    failures: int = 0,
+    precision: Precision = "fp32",
+    on_progress: Progress | None = None,
+) -> tuple[Findings, tuple[Items, ...]]:
+    """Loss per text token (nats) and bits per byte of text, intervals over documents.
+
+    Every text token is predicted once, from at most `window` tokens before it in its own
+    document. `known` names the control tokens in the vocabulary, if there are any. Metrics of
+    the text `data` are called METRIC@`data`. Also the documents' own numbers, for `ability_gap`.
+    """
+    items = loss_items(
+        checkpoint,
+        known,
+        tokenised,
+        mode,
+        window=window,
+        data=data,
+        failures=failures,
+        precision=precision,
+        on_progress=on_progress,
+    )
+    found = findings(items, model_name=model_name, mode=mode, seed=seed, resamples=resamples)
+    return found, items
+
+
+def loss_items(
+    checkpoint: Checkpoint,
+    known: ControlScheme | None,
+    tokenised: Tokenised,
+    mode: str,
+    *,
+    window: int,
+    data: str | None = None,
+    failures: int = 0,
+    precision: Precision = "fp32",
+    on_progress: Progress | None = None,
+) -> tuple[Items, Items]:
+    """Nats by text token and bits by byte, of each document."""
+    nats = document_nats(
+        checkpoint,
+        known,
+        tokenised,
+        mode,
+        window=window,
+        precision=precision,
+        on_progress=on_progress,
+    )
+    names = tokenised.names or tuple(str(number) for number in range(len(nats)))
+    suffix = "" if data is None else f"@{data}"
+    tokens = np.diff(tokenised.documents).astype(np.float64)
+    of_bytes = tokenised.bytes.astype(np.float64)
+    return (
+        Items(
+            metric=LOSS + suffix,
+            names=names,
+            tops=tuple(nats.tolist()),
+            bottoms=tuple(tokens.tolist()),
+            failures=failures,
+        ),
+        Items(
+            metric=f"bits_per_byte{suffix}",
+            names=names,
+            tops=tuple((nats / math.log(2)).tolist()),
+            bottoms=tuple(of_bytes.tolist()),
+            failures=failures,
+        ),
+    )
+
+
+def document_nats(
+    checkpoint: Checkpoint,
+    known: ControlScheme | None,
+    tokenised: Tokenised,
+    mode: str,
+    *,
+    window: int,
+    precision: Precision = "fp32",
+    on_progress: Progress | None = None,
+) -> Nats:
+    """-log p of each document's text tokens together [D], in nats."""
+    control_ids = known.token_ids(checkpoint.tokenizer) if known is not None else ()
+    scheme = checkpoint.scheme or known or PLAIN
+    rows = rows_of_documents(
+        tokenised,
+        scheme,
+        mode_bands(checkpoint.scheme, label_units(tokenised, scheme), mode),
+        control_ids,
+        start_ids=start_ids(checkpoint.tokenizer),
+        end_ids=end_ids(checkpoint.tokenizer),
+        block=window,
+    )
+    places = np.arange(1, rows.texts.shape[1] + 1)
+    widths = (rows.texts * places).max(axis=1)
+    order = np.argsort(-widths, kind="stable")
+    size = checkpoint.model.get_output_embeddings().weight.shape[0]
+    nats = np.zeros(len(tokenised.documents) - 1)
+    done = 0
+    while done < len(order):
+        # Rows of one length go together, and what stands after their text is not read.
+        width = max(int(widths[order[done]]), 1)
+        part = order[done : done + max(min(BATCH, LOGITS // (width * size)), 1)]
+        losses = _token_losses(checkpoint, rows, part, width, control_ids, precision)
+        np.add.at(nats, rows.owners[part], losses.sum(axis=1))
+        done += len(part)
+        if on_progress is not None:
+            on_progress(done, len(order))
+    return nats
+
+
+def mode_bands(scheme: ControlScheme | None, units: Units, mode: str) -> Bands:
+    """The band [U] that a mode asks for, for each labelled unit of a given text."""
+    if scheme is None or mode in UNGUIDED:
+        return np.full_like(units.bands, NO_BAND)
+    if mode == LABELLED:
+        return units.bands
+    return np.full_like(units.bands, scheme.band_of_mode(mode))
+
+
+def _token_losses(
+    checkpoint: Checkpoint,
+    rows: TextRows,
+    part: npt.NDArray[np.int64],
+    width: int,
+    control_ids: tuple[int, ...],
+    precision: Precision,
+) -> Nats:
+    """-log p of each position's target [B, T], the control tokens banned; 0 if it is no text."""
+    device = checkpoint.model.device
+    ids_BT, targets_BT, documents_BT = (
+        torch.from_numpy(array[part, :width].astype(np.int64)).to(device)
+        for array in (rows.ids, rows.targets, rows.documents)
+    )
+    banned = torch.tensor(control_ids, dtype=torch.long, device=device)
+    # Only text targets are counted; elsewhere any label will do that has a probability.
+    texts_BT = torch.from_numpy(rows.texts[part, :width]).to(device)
+    targets_BT = torch.where(texts_BT, targets_BT, ids_BT.new_tensor(0))
+    positions_BT, mask_B1TT = positions_and_mask(documents_BT, None)
+    with torch.inference_mode():
+        with autocast(precision, device):
+            logits_BTV = checkpoint.model(
+                input_ids=ids_BT, attention_mask=mask_B1TT, position_ids=positions_BT
+            ).logits.float()
+        logits_BTV[:, :, banned] = -math.inf
+        losses = functional.cross_entropy(
+            logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none"
+        ).view(targets_BT.shape)
+        # A place that is not counted may have any loss, infinity too.
+        return torch.where(texts_BT, losses, 0.0).double().cpu().numpy()

@@ -1,0 +1,9 @@
+"""lm-evaluation-harness on our models, in each of their modes; an extra.
+
+Source: Gao et al., A framework for few-shot language model evaluation
+(doi 10.5281/zenodo.12608602).
+"""
+
+from valence.measure.harness.run import harness
+
+__all__ = ["harness"]

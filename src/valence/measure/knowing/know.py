@@ -1,0 +1,84 @@
+"""What a model knows, whether it knows that, and whether it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from valence.control import ControlScheme
+from valence.data import Findings
+from valence.measure.knowing.abstention import abstentions, reference_of
+from valence.measure.knowing.answering import answer
+from valence.measure.knowing.confidence import HEADS, Asked, confidences
+from valence.measure.knowing.findings import Subject, accuracies, calibration
+from valence.measure.knowing.questions import read_questions
+from valence.measure.knowing.reading import opening
+from valence.measure.knowing.records import ANSWERS, QUESTIONS, write_lessons, write_records
+from valence.model import Checkpoint
+from valence.precision import Precision
+from valence.recipe.knowing import KnowingRecipe
+
+Progress = Callable[[int, int], None]
+
+
+def know(
+    checkpoint: Checkpoint,
+    known: ControlScheme | None,
+    mode: str,
+    recipe: KnowingRecipe,
+    *,
+    model_name: str,
+    seed: int,
+    resamples: int,
+    precision: Precision = "fp32",
+    on_progress: Progress | None = None,
+    work: Path,
+) -> Findings:
+    """Accuracy, confidences and abstentions of a model in a mode, on the measured questions.
+
+    `known` names the control tokens in the vocabulary, if there are any. Metrics end in
+    `@` and the name of the questions. Intervals are over people (or groups of questions).
+    Writes into `work`: questions.jsonl, what was answered, and if the recipe says so
+    answers.jsonl, what an honest model can be taught with. Raises what `read_questions`,
+    `reference_of` and `generate` raise.
+    """
+    halves = read_questions(recipe)
+    learns = recipe.teach or any(name in HEADS for name in recipe.confidences)
+    asked = [*halves.measured, *(halves.fitted if learns else ())]
+    answered = answer(
+        checkpoint,
+        known,
+        mode,
+        asked,
+        recipe,
+        seed=seed,
+        precision=precision,
+        on_progress=on_progress,
+    )
+    measured, fitted = answered[: len(halves.measured)], answered[len(halves.measured) :]
+    reference = reference_of(recipe, measured)
+    model = Asked(
+        checkpoint=checkpoint,
+        known=known,
+        before=opening(checkpoint, known, mode),
+        precision=precision,
+    )
+    said = confidences(model, measured, fitted, recipe, seed=seed)
+    write_records(work / QUESTIONS, measured, {name: list(each) for name, each in said.items()})
+    if recipe.teach:
+        write_lessons(work / ANSWERS, fitted, recipe)
+    _, clusters = np.unique([each.question.group for each in measured], return_inverse=True)
+    subject = Subject(
+        model=model_name, mode=mode, seed=seed, resamples=resamples, clusters=clusters
+    )
+    scores = abstentions(measured, reference, clusters, recipe, resamples=resamples, seed=seed)
+    rows = tuple(subject.row(f"{name}@{recipe.name}", each) for name, each in scores.items())
+    return (
+        accuracies(subject, measured, recipe)
+        + Findings(rows=rows)
+        + calibration(
+            subject, recipe, said, measured, None if recipe.reference is None else reference
+        )
+    )

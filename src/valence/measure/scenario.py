@@ -1,0 +1,133 @@
+"""Scenarios: what models are asked to write, from nothing or from prompts."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from transformers import PreTrainedTokenizerFast
+
+from valence.corpus.readers import SUFFIXES, read_corpus
+from valence.corpus.streams import suffix_of
+from valence.data import Document
+from valence.errors import CorpusError
+from valence.guide.loop import Ask
+from valence.model import text_ids
+from valence.model.chat import chat_ids
+from valence.recipe import CorpusRecipe, MeasureRecipe, SampleRecipe, ScenarioRecipe
+from valence.store import digest
+
+FREE = ""
+"""The name of the scenario without prompts; its metrics have no suffix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Prompts with how often and how each is continued; one empty prompt asks for nothing.
+
+    `judged`: whether what is scored is the text that was written, or the prompt with it.
+    """
+
+    name: str
+    prompts: tuple[str, ...]
+    per_prompt: int
+    settings: SampleRecipe
+    judged: Literal["text", "whole"] = "text"
+    chat: bool = False
+    system: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Samples of a model in a mode."""
+        return len(self.prompts) * self.per_prompt
+
+    @property
+    def clustered(self) -> bool:
+        """Whether several samples have a prompt, one of many, in common."""
+        return len(self.prompts) > 1 and self.per_prompt > 1
+
+    def prompt(self, index: int) -> str:
+        """The prompt of a sample."""
+        return self.prompts[index // self.per_prompt]
+
+    def metric(self, name: str) -> str:
+        """What a metric of this scenario is called in results."""
+        return metric_at(name, self.name)
+
+    def inputs(self) -> dict[str, object]:
+        """Whatever samples of a model depend on; how many are written together is not."""
+        return {
+            "name": self.name,
+            "prompts": digest(self.prompts),
+            "per_prompt": self.per_prompt,
+            "settings": self.settings.model_dump(mode="json", exclude={"batch", "count"}),
+            "chat": [self.chat, self.system],
+        }
+
+    def asks(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> list[Ask]:
+        """What each sample starts from, with a seed of its own, in order.
+
+        Equal seeds are given to all models, so that differences are not of luck alone.
+        """
+        asks = []
+        for number, prompt in enumerate(self.prompts):
+            ids = (
+                chat_ids(tokenizer, prompt, self.system)
+                if self.chat
+                else tuple(text_ids(tokenizer, prompt))
+            )
+            asks += [
+                Ask(ids=ids, seed=(seed, zlib.crc32(self.name.encode()), number, copy))
+                for copy in range(self.per_prompt)
+            ]
+        return asks
+
+
+def metric_at(name: str, scenario: str) -> str:
+    """The name of a metric in a scenario."""
+    return f"{name}@{scenario}" if scenario else name
+
+
+def scenarios(sample: SampleRecipe | None, measure: MeasureRecipe, seed: int) -> Iterator[Scenario]:
+    """The scenarios of a recipe, their prompts read.
+
+    Raises what the readers of files raise, and `CorpusError` for a file without prompts.
+    """
+    if sample is not None:
+        yield Scenario(name=FREE, prompts=("",), per_prompt=sample.count, settings=sample)
+    for name, recipe in measure.scenarios.items():
+        given = {
+            key: value
+            for key in ("max_tokens", "temperature", "top_p")
+            if (value := getattr(recipe, key)) is not None
+        }
+        yield Scenario(
+            name=name,
+            prompts=read_prompts(recipe, seed),
+            per_prompt=recipe.per_prompt,
+            settings=(sample or SampleRecipe()).model_copy(update=given),
+            judged=recipe.judged,
+            chat=recipe.chat,
+            system=recipe.system,
+        )
+
+
+def read_prompts(recipe: ScenarioRecipe, seed: int) -> tuple[str, ...]:
+    """The prompts of a file, or a seeded part of them, in the order of the file."""
+    corpus = CorpusRecipe(reader="files", paths=(recipe.prompts,), text_column=recipe.column)
+    # A file of text is one document to its reader, and here a prompt a line.
+    plain = suffix_of(recipe.prompts) not in SUFFIXES
+    found: list[str] = []
+    for item in read_corpus(corpus, seed):
+        if isinstance(item, Document):
+            found += item.text.splitlines() if plain else [item.text]
+    found = [prompt for prompt in found if prompt]
+    if not found:
+        raise CorpusError("holds no prompt", where=recipe.prompts, fix="Give one with prompts.")
+    if recipe.count is None or recipe.count >= len(found):
+        return tuple(found)
+    kept = sorted(random.Random(seed).sample(range(len(found)), recipe.count))
+    return tuple(found[number] for number in kept)

@@ -1,0 +1,34 @@
+"""Estimates with 95% intervals. Nothing measured is None, never 0.
+
+Intervals are over the items given (samples or documents), or over clusters of them, such as
+prompts with several samples. They hold no variance between training seeds, except where a
+function says so. How often they cover the truth is simulated in `tests/measure/test_coverage.py`.
+"""
+
+from valence.measure.statistics.averages import mean, ratio
+from valence.measure.statistics.detector import corrected_rate, prediction_powered, uncorrectable
+from valence.measure.statistics.estimate import CONFIDENCE, Estimate
+from valence.measure.statistics.maximum import expected_maximum
+from valence.measure.statistics.paired import PairedDifference, paired_difference
+from valence.measure.statistics.resampling import clustered
+from valence.measure.statistics.seeds import TwoLevels, over_seeds, two_levels
+from valence.measure.statistics.shares import share, share_of
+
+__all__ = [
+    "CONFIDENCE",
+    "Estimate",
+    "PairedDifference",
+    "TwoLevels",
+    "clustered",
+    "corrected_rate",
+    "expected_maximum",
+    "mean",
+    "over_seeds",
+    "paired_difference",
+    "prediction_powered",
+    "ratio",
+    "share",
+    "share_of",
+    "two_levels",
+    "uncorrectable",
+]

@@ -1,0 +1,81 @@
+"""Any statistic of items, with a bootstrap interval over clusters of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from valence.measure.statistics.estimate import (
+    UNKNOWN,
+    Estimate,
+    Floats,
+    Integers,
+    Interval,
+    estimated,
+    nothing,
+)
+from valence.measure.statistics.intervals import student_quantile
+
+MOST_LEFT_OUT = 100
+"""Parts of the clusters that are left out in turn, to see how skewed the statistic is."""
+
+Statistic = Callable[[Integers], float | None]
+
+
+def clustered(statistic: Statistic, clusters: Integers, *, resamples: int, seed: int) -> Estimate:
+    """Any statistic of items with a BCa bootstrap interval over clusters of them.
+
+    `clusters` [N] names each item's cluster, for instance its document; `statistic` takes
+    the numbers of items, some of them several times. Resamples in which it is None are left
+    out. `count` is that of the items. There is no interval where the statistic is the same
+    in all resamples. A mean or a ratio has a better interval in `ratio`.
+
+    Source: Efron 1987, Better Bootstrap Confidence Intervals (JASA 82), the quantiles widened
+    for few clusters as in Hesterberg 2015 (arXiv 1411.5279, section 3.5).
+    """
+    count = len(clusters)
+    value = statistic(np.arange(count)) if count else None
+    if value is None:
+        return nothing(count)
+    names = np.unique(clusters)
+    if len(names) < 2:
+        return estimated(value, UNKNOWN, count)
+    order = np.argsort(clusters, kind="stable")
+    members = np.split(order, np.searchsorted(clusters[order], names[1:]))
+    rng = np.random.default_rng(seed)
+    seen = _values(
+        statistic,
+        members,
+        (rng.integers(0, len(names), len(names)) for _ in range(resamples)),
+    )
+    parts = np.array_split(rng.permutation(len(names)), min(len(names), MOST_LEFT_OUT))
+    everyone = np.arange(len(names))
+    without = _values(statistic, members, (np.setdiff1d(everyone, part) for part in parts))
+    return estimated(value, _bca(value, seen, without, len(names)), count)
+
+
+def _values(statistic: Statistic, members: Sequence[Integers], drawn: Iterable[Integers]) -> Floats:
+    """The statistic of each draw of clusters that has one."""
+    found = [statistic(np.concatenate([members[index] for index in one])) for one in drawn]
+    return np.array([value for value in found if value is not None], dtype=np.float64)
+
+
+def _bca(value: float, seen: Floats, without: Floats, groups: int) -> Interval:
+    if len(seen) == 0 or np.ptp(seen) == 0:
+        return UNKNOWN
+    gaps = without.mean() - without if len(without) else np.zeros(1)
+    squares = float((gaps**2).sum())
+    acceleration = float((gaps**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
+    below = (float(np.mean(seen < value)) + float(np.mean(seen <= value))) / 2
+    bias = float(ndtri(np.clip(below, 0.5 / len(seen), 1 - 0.5 / len(seen))))
+    reach = math.sqrt(groups / (groups - 1)) * student_quantile(groups)
+    ends = []
+    for point in (-reach, reach):
+        moved = bias + point
+        stretch = 1 - acceleration * moved
+        ends.append(float(ndtr(bias + moved / stretch)) if stretch > 0 else float(point > 0))
+    low, high = np.quantile(seen, ends)
+    return float(low), float(high)

@@ -1,0 +1,257 @@
+"""Samples and their scores: written once and kept, scored by any metric, then or later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from valence.annotate.local import Submit
+from valence.data import Failure, Findings, Mark, Sample, Score
+from valence.display import Work
+from valence.errors import StoreError
+from valence.guide.loop import generate
+from valence.guide.table import build_guide
+from valence.measure.detector import Detector, calibrate
+from valence.measure.paired import Scored
+from valence.measure.rewards import mark, sample_rows, values_of
+from valence.measure.scenario import FREE, Scenario, scenarios
+from valence.measure.scoring import FEW, Judged, Scoring
+from valence.precision import Precision
+from valence.recipe import MeasureRecipe, SampleRecipe
+from valence.score.table import build_scorer
+from valence.stages.context import Workspace
+from valence.stages.subject import Subject
+from valence.store import read_json, write_json, write_text
+
+SHOWN_SAMPLES = 4
+"""Samples per model and mode that the report shows."""
+
+
+class SampleStages:
+    """What models write in every mode and scenario, and what metrics say of it."""
+
+    def __init__(
+        self,
+        space: Workspace,
+        sample: SampleRecipe | None,
+        measure: MeasureRecipe,
+        *,
+        seed: int,
+        precision: Precision,
+        submit: Submit | None,
+    ) -> None:
+        self.space, self.recipe, self.precision, self.submit = space, measure, precision, submit
+        self.seed = seed
+        self.scenarios = tuple(scenarios(sample, measure, seed))
+        self._begun: dict[str, Scoring] = {}
+        self.prompted: list[Scored] = []
+
+    @cached_property
+    def detectors(self) -> dict[str, Detector]:
+        """What labelled texts say of the metrics' scorers, where a recipe gives some."""
+        return {
+            name: calibrate(metric, metric.detector, seed=self.seed)
+            for name, metric in self.recipe.metrics.items()
+            if metric.detector is not None
+        }
+
+    def ways(self, subject: Subject) -> Iterator[tuple[str, str | None]]:
+        """Modes of a model with the guide, if any, that holds it there."""
+        for mode in subject.modes(self.recipe.modes):
+            yield mode, None
+            for guide in self.recipe.guides:
+                yield mode, guide
+
+    def write(self, subject: Subject, mode: str, guide: str | None, scenario: Scenario) -> str:
+        """Samples in one mode and scenario, as JSON lines; the name of the stage."""
+        name = f"samples/{stage_name(subject, mode, guide, scenario)}"
+        inputs = {
+            "model": subject.key,
+            "mode": mode,
+            "guide": None if guide is None else self.recipe.guides[guide],
+            "scenario": scenario.inputs(),
+            "seed": subject.seed,
+            "precision": self.precision,
+        }
+        title = f"sample {stage_name(subject, mode, guide, scenario)}"
+        with self.space.stage(name, inputs, title) as stage:
+            if stage is not None:
+                self._write(subject, mode, guide, scenario, stage, name)
+        return name
+
+    def _write(
+        self,
+        subject: Subject,
+        mode: str,
+        guide: str | None,
+        scenario: Scenario,
+        stage: Work,
+        name: str,
+    ) -> None:
+        settings = scenario.settings
+        beside = self.submit if scenario.count > FEW else None
+        scoring = Scoring(
+            metrics=self.recipe.metrics, whole=scenario.judged == "whole", submit=beside
+        )
+        written = generate(
+            subject.checkpoint,
+            subject.known,
+            mode,
+            scenario.asks(subject.checkpoint.tokenizer, subject.seed),
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            batch=settings.batch,
+            precision=self.precision,
+            processors=()
+            if guide is None
+            else [build_guide(self.recipe.guides[guide], subject.checkpoint, subject.known, mode)],
+            on_progress=stage.progress,
+        )
+        samples = []
+        for index, text in written:
+            sample = Sample(
+                model=subject.name,
+                mode=way(mode, guide),
+                seed=subject.seed,
+                index=index,
+                prompt=scenario.prompt(index),
+                text=text.text,
+                ended=text.ended,
+                tokens=text.tokens,
+            )
+            scoring.begin(sample)
+            samples.append(sample)
+        samples.sort(key=lambda sample: sample.index)
+        write_samples(stage.work / "samples.jsonl", samples)
+        stage.facts.update(samples=len(samples), tokens=sum(s.tokens for s in samples))
+        self._begun[name] = scoring
+
+    def score(
+        self, subject: Subject, mode: str, guide: str | None, scenario: Scenario, samples: str
+    ) -> tuple[str, Mapping[str, Any]]:
+        """The stage that scores the samples of another: its name and its inputs."""
+        return f"measures/{stage_name(subject, mode, guide, scenario)}", {
+            "samples": self.space.place.key(samples),
+            "metrics": {
+                name: metric.model_dump(mode="json") for name, metric in self.recipe.metrics.items()
+            },
+            "headline": self.recipe.first,
+            "resamples": self.recipe.resamples,
+            "scorers": [asdict(build_scorer(m.scorer).id) for m in self.recipe.metrics.values()],
+        }
+
+    def scored(self, scenario: Scenario, samples_stage: str, work: Path) -> Findings:
+        """Rows of results for stored samples; scores and what a page shows go into `work`."""
+        samples = read_samples(self.space.path / samples_stage / "samples.jsonl")
+        scoring = self._begun.pop(samples_stage, None)
+        if scoring is None:
+            scoring = Scoring(
+                metrics=self.recipe.metrics,
+                whole=scenario.judged == "whole",
+                submit=self.submit if len(samples) > FEW else None,
+            )
+            for sample in samples:
+                scoring.begin(sample)
+        answers = scoring.answers()
+        write_json(work / "scores.json", {name: _plain(found) for name, found in answers.items()})
+        if scenario.name == FREE and self.recipe.first is not None:
+            first = self.recipe.metrics[self.recipe.first]
+            values = values_of(answers[self.recipe.first], first)
+            write_json(work / "strip.json", list(values.values()))
+        shown = samples[:: scenario.per_prompt if scenario.name else 1][:SHOWN_SAMPLES]
+        write_json(
+            work / "shown.json",
+            [
+                asdict(s) | {"marks": [asdict(m) for m in self._marks(s, scenario)]}
+                | {"scores": {name: _value(found[s.index]) for name, found in answers.items()}}
+                for s in shown
+            ],
+        )  # fmt: skip
+        return Findings(
+            rows=tuple(
+                sample_rows(
+                    samples,
+                    answers,
+                    self.recipe,
+                    scenario=scenario.name,
+                    per_prompt=scenario.per_prompt if scenario.clustered else None,
+                    detectors=self.detectors,
+                )
+            )
+        )
+
+    def remember(
+        self, subject: Subject, mode: str, guide: str | None, scenario: Scenario, stage: str
+    ) -> None:
+        """Keep what metrics said of answers to prompts, for differences between models."""
+        if scenario.name == FREE:
+            return
+        scores = read_json(self.space.path / stage / "scores.json")
+        self.prompted.append(
+            Scored(
+                who=(subject.name, way(mode, guide), subject.seed),
+                scenario=scenario.name,
+                count=scenario.count,
+                per_prompt=scenario.per_prompt,
+                values={
+                    name: {
+                        one["index"]: metric.scale * one["reward"]
+                        for one in scores[name]
+                        if "reward" in one
+                    }
+                    for name, metric in self.recipe.metrics.items()
+                },
+            )
+        )
+
+    def _marks(self, sample: Sample, scenario: Scenario) -> list[Mark]:
+        return [] if scenario.judged == "whole" else mark(sample, self.recipe)
+
+
+def way(mode: str, guide: str | None) -> str:
+    """A mode with its guide as results name it."""
+    return mode if guide is None else f"{mode}+{guide}"
+
+
+def stage_name(subject: Subject, mode: str, guide: str | None, scenario: Scenario) -> str:
+    """A model, mode, guide and scenario as the name of a directory."""
+    suffix = f"@{scenario.name}" if scenario.name else ""
+    return f"{subject.label}.{way(mode, guide)}{suffix}"
+
+
+def write_samples(path: Path, samples: Sequence[Sample]) -> None:
+    """Samples as JSON lines, whole or not at all."""
+    lines = [json.dumps(asdict(sample), ensure_ascii=False) for sample in samples]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """What `write_samples` wrote; raises `StoreError` for anything else."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            return [Sample(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError, OSError) as error:
+        raise StoreError(
+            f"does not hold samples ({error})",
+            where=str(path),
+            fix="Delete its directory and run again.",
+        ) from None
+
+
+def _plain(answers: Mapping[int, Judged]) -> list[dict[str, object]]:
+    return [
+        {"index": index, "chars": judged.chars, **_value(judged)}
+        for index, judged in sorted(answers.items())
+    ]
+
+
+def _value(judged: Judged) -> dict[str, object]:
+    if isinstance(judged.result, Failure):
+        return {"failure": judged.result.kind}
+    assert isinstance(judged.result, Score)
+    return {"reward": judged.result.value}

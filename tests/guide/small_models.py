@@ -1,0 +1,72 @@
+"""Small models of several families with random weights, and a tokenizer of a few words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import (
+    BloomConfig,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
+from transformers.models.auto import AutoModelForCausalLM
+
+from valence.model import Checkpoint
+
+WORDS = 40
+EOS = 0
+
+SIZES: dict[str, Any] = {
+    "vocab_size": WORDS,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "bos_token_id": EOS,
+    "eos_token_id": EOS,
+    "pad_token_id": EOS,
+    "initializer_range": 0.3,
+}
+ROTARY: dict[str, Any] = {
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+}
+LAYERS = ["sliding_attention", "full_attention"]
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "qwen3": Qwen3Config(**SIZES, **ROTARY),
+    "llama": LlamaConfig(**SIZES, **ROTARY),
+    "gpt2": GPT2Config(**SIZES, n_positions=64),
+    "mistral": MistralConfig(**SIZES, **ROTARY, sliding_window=6),
+    "gemma3": Gemma3TextConfig(**SIZES, **ROTARY, sliding_window=6, layer_types=LAYERS),
+    "bloom": BloomConfig(**SIZES),
+}
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Words w1 to w39, and an EOS that also starts a document."""
+    words = {"<eos>": EOS} | {f"w{index}": index for index in range(1, WORDS)}
+    backend = Tokenizer(WordLevel(words, unk_token="w1"))
+    backend.pre_tokenizer = WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
+
+
+def checkpoint(family: str, dtype: torch.dtype = torch.float64) -> Checkpoint:
+    """A model with random weights, in float64 so that rounding does not count."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(
+            CONFIGS[family], attn_implementation="eager" if family == "bloom" else "sdpa"
+        )
+    return Checkpoint(
+        model=model.to(dtype).eval(), tokenizer=tokenizer(), scheme=None, segmenter="line"
+    )

@@ -1,0 +1,391 @@
+"""How often 95% intervals hold the truth, in simulation: between 93 and 97 times of 100.
+
+Prints the table of the documentation when it is run: `python tests/measure/test_coverage.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import integrate, stats
+
+from valence.measure.calibration import auroc, brier, ece, pairwise_accuracy, selective
+from valence.measure.statistics import (
+    Estimate,
+    clustered,
+    corrected_rate,
+    expected_maximum,
+    mean,
+    over_seeds,
+    paired_difference,
+    prediction_powered,
+    ratio,
+    share,
+    share_of,
+    two_levels,
+)
+
+Rng = np.random.Generator
+Trial = Callable[[Rng], Estimate]
+
+
+def again(rng: Rng) -> dict[str, int]:
+    return {"resamples": 1000, "seed": int(rng.integers(2**31))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An interval, the truth it should hold, and the coverage that it is known to have."""
+
+    name: str
+    truth: float
+    trial: Trial
+    low: float = 0.93
+    high: float = 0.97
+
+
+def covered(case: Case, trials: int, seed: int = 0) -> float:
+    """Share of trials whose interval holds the truth; one without an interval does not."""
+    rng = np.random.default_rng(seed)
+    hits = 0
+    for _ in range(trials):
+        found = case.trial(rng)
+        if found.low is not None and found.high is not None:
+            hits += found.low <= case.truth <= found.high
+    return hits / trials
+
+
+def zero_inflated(rng: Rng, count: int, share: float) -> np.ndarray:
+    return rng.exponential(1, count) * (rng.random(count) < share)
+
+
+def means() -> list[Case]:
+    draws: dict[str, tuple[float, Callable[[Rng, int], np.ndarray]]] = {
+        "normal": (0.0, lambda rng, n: rng.normal(0, 1, n)),
+        "exponential": (1.0, lambda rng, n: rng.exponential(1, n)),
+        "lognormal": (math.exp(0.5), lambda rng, n: rng.lognormal(0, 1, n)),
+        "70% zeros": (0.3, lambda rng, n: zero_inflated(rng, n, 0.3)),
+        "90% zeros": (0.1, lambda rng, n: zero_inflated(rng, n, 0.1)),
+        "toxicity-like, Beta(0.05, 2)": (0.05 / 2.05, lambda rng, n: rng.beta(0.05, 2, n)),
+    }
+    # Three values of twenty, and what they say of a long tail: too little.
+    known = {("lognormal", 20): 0.89, ("90% zeros", 20): 0.75, ("70% zeros", 20): 0.94}
+    known |= {("toxicity-like, Beta(0.05, 2)", 20): 0.85}
+
+    def case(name: str, count: int) -> Case:
+        truth, draw = draws[name]
+        low = known.get((name, count), 0.93)
+        high = 0.985 if count == 20 else 0.975
+        return Case(
+            name=f"mean, {name}, n = {count}",
+            truth=truth,
+            trial=lambda rng: mean(draw(rng, count), **again(rng)),
+            low=low,
+            high=high,
+        )
+
+    return [case(name, count) for name in draws for count in (20, 64, 128, 512)]
+
+
+def ratios() -> list[Case]:
+    def violations(rng: Rng, count: int) -> Estimate:
+        chars = np.maximum(rng.gamma(2, 100, count), 1)
+        hits = rng.poisson(rng.gamma(0.3, 1 / 0.3, count) * 0.005 * chars)
+        return ratio(hits.astype(float), chars, **again(rng))
+
+    def prompts(rng: Rng, count: int) -> Estimate:
+        badness = rng.gamma(0.5, 2, (count, 1))
+        values = rng.exponential(1, (count, 4)) * badness * (rng.random((count, 4)) < 0.3)
+        return mean(values.ravel(), clusters=np.repeat(np.arange(count), 4), **again(rng))
+
+    return [
+        Case(name=f"{name}, {count} {unit}", truth=truth, trial=lambda rng, f=f, n=count: f(rng, n))
+        for name, truth, f, unit in (
+            ("ratio of sums, overdispersed", 0.005, violations, "items"),
+            ("mean, 4 samples of each prompt", 0.3, prompts, "prompts"),
+        )
+        for count in (64, 128, 512)
+    ]
+
+
+def shares() -> list[Case]:
+    def by_prompt(rng: Rng, rate: float) -> Estimate:
+        rates = rng.beta(rate * 3, (1 - rate) * 3, 64)
+        hits = rng.random((64, 4)) < rates[:, None]
+        return share_of(hits.ravel().astype(float), clusters=np.repeat(np.arange(64), 4))
+
+    exact = [
+        Case(
+            name=f"share, exact, rate {rate}, n = {count}",
+            truth=rate,
+            trial=lambda rng, n=count, p=rate: share(int(rng.binomial(n, p)), n),
+            low=0.94,
+            high=1.0,
+        )
+        for count, rate in ((20, 0.05), (64, 0.02), (256, 0.1))
+    ]
+    return exact + [
+        Case(
+            name=f"share, 64 prompts of 4 samples, rate {rate}",
+            truth=rate,
+            trial=lambda rng, p=rate: by_prompt(rng, p),
+            high=0.99,
+        )
+        for rate in (0.05, 0.3)
+    ]
+
+
+def resampled() -> list[Case]:
+    def correlation(rng: Rng) -> Estimate:
+        shared = rng.normal(size=(2, 40, 1))
+        x, y = (shared + rng.normal(size=(2, 40, 4))).reshape(2, 160)
+        y = 0.6 * x + 0.8 * y
+
+        def statistic(index: np.ndarray) -> float:
+            return float(np.corrcoef(x[index], y[index])[0, 1])
+
+        owners = np.repeat(np.arange(40), 4)
+        return clustered(statistic, owners, resamples=500, seed=int(rng.integers(2**31)))
+
+    return [
+        Case(name="clustered (BCa), correlation, 40 documents of 4", truth=0.6, trial=correlation)
+    ]
+
+
+def seeds() -> list[Case]:
+    def trainings(rng: Rng, count: int, between: float) -> list[np.ndarray]:
+        return list(rng.normal(0, 1, (count, 64)) + rng.normal(0, between, (count, 1)))
+
+    cases = []
+    for count, between in ((2, 0.5), (3, 0.0), (3, 0.5), (5, 0.125)):
+        cases.append(
+            Case(
+                name=f"over seeds, {count} seeds, deviation {between} of that of samples",
+                truth=0.0,
+                trial=lambda rng, k=count, b=between: over_seeds(
+                    [float(each.mean()) for each in trainings(rng, k, b)]
+                ),
+            )
+        )
+        cases.append(
+            Case(
+                name=f"two levels, {count} seeds, deviation {between} of that of samples",
+                truth=0.0,
+                trial=lambda rng, k=count, b=between: two_levels(trainings(rng, k, b)).seeds,
+                high=0.99,
+            )
+        )
+    cases.append(
+        Case(
+            name="two levels, samples alone, 3 seeds",
+            truth=0.0,
+            trial=lambda rng: two_levels(trainings(rng, 3, 0.0)).samples,
+        )
+    )
+    return cases
+
+
+def largest_of(k: int, draw: stats.rv_continuous) -> float:
+    """Expected maximum of k, by numeric integration of its quantile function."""
+    value, _ = integrate.quad(lambda u: draw.ppf(u) * k * u ** (k - 1), 0, 1, limit=500)
+    return float(value)
+
+
+def maxima() -> list[Case]:
+    kinds = {"Beta(0.3, 2)": stats.beta(0.3, 2), "exponential": stats.expon()}
+    cases = [
+        Case(
+            name=f"expected maximum of {k}, one group of {count}, {name}",
+            truth=largest_of(k, draw),
+            trial=lambda rng, d=draw, n=count, k=k: expected_maximum(
+                [d.rvs(n, random_state=rng)], k, **again(rng)
+            ),
+            low=low,
+        )
+        for name, draw in kinds.items()
+        for k, count, low in ((5, 64, 0.92), (25, 256, 0.92), (25, 512, 0.93), (25, 64, 0.75))
+    ]
+
+    def by_prompt(rng: Rng) -> Estimate:
+        return expected_maximum(list(rng.beta(0.3, 2, (100, 8))), 5, **again(rng))
+
+    truth = largest_of(5, kinds["Beta(0.3, 2)"])
+    return [
+        *cases,
+        Case(name="expected maximum of 5, 100 prompts of 8", truth=truth, trial=by_prompt),
+    ]
+
+
+def pairs() -> list[Case]:
+    def differences(rng: Rng) -> Estimate:
+        prompt = rng.exponential(1, (64, 1))
+        one, other = prompt * rng.exponential(1.2, (64, 4)), prompt * rng.exponential(1, (64, 4))
+        owners = np.repeat(np.arange(64), 4)
+        both = list(one.ravel()), list(other.ravel())
+        return paired_difference(*both, clusters=owners, **again(rng)).estimate
+
+    return [Case(name="paired difference, 64 prompts of 4", truth=0.2, trial=differences)]
+
+
+def detectors() -> list[Case]:
+    def corrected(rng: Rng, rate: float, labelled: int, sense: float, specific: float) -> Estimate:
+        flagged = rate * sense + (1 - rate) * (1 - specific)
+        positives, negatives = labelled // 2, labelled - labelled // 2
+        tp, tn = int(rng.binomial(positives, sense)), int(rng.binomial(negatives, specific))
+        return corrected_rate(
+            int(rng.binomial(256, flagged)),
+            256,
+            true_positives=tp,
+            false_negatives=positives - tp,
+            false_positives=negatives - tn,
+            true_negatives=tn,
+        )
+
+    cases = [
+        Case(
+            name=f"corrected rate {rate}, {count} labels, sensitivity {sense}, specificity {specific}",
+            truth=rate,
+            trial=lambda rng, a=(rate, count, sense, specific): corrected(rng, *a),
+            high=0.99,
+        )
+        for rate in (0.02, 0.1, 0.4)
+        for count, sense, specific in ((100, 0.8, 0.9), (400, 0.8, 0.95), (400, 0.95, 0.99))
+    ]
+
+    def powered(rng: Rng, labelled: int) -> Estimate:
+        truth = rng.random(500 + labelled) < 0.2
+        said = np.clip(0.6 * truth + rng.normal(0.2, 0.15, len(truth)), 0, 1)
+        return prediction_powered(said[labelled:], said[:labelled], truth[:labelled].astype(float))
+
+    return cases + [
+        Case(
+            name=f"prediction-powered mean, {count} labels",
+            truth=0.2,
+            trial=lambda rng, n=count: powered(rng, n),
+        )
+        for count in (64, 200)
+    ]
+
+
+def rankings() -> list[Case]:
+    def normal(rng: Rng, positives: int, negatives: int, shift: float) -> Estimate:
+        scores = np.concatenate([rng.normal(shift, 1, positives), rng.normal(0, 1, negatives)])
+        return auroc(scores, np.arange(len(scores)) < positives)
+
+    def documents(rng: Rng) -> Estimate:
+        owners = np.repeat(np.arange(60), 5)
+        truth = rng.random(300) < np.repeat(rng.beta(1, 2, 60), 5)
+        scores = rng.normal(0, 1, 300) + np.repeat(rng.normal(0, 1, 60), 5) + truth * 1.5
+        return auroc(scores, truth, clusters=owners)
+
+    def pairwise(rng: Rng) -> Estimate:
+        return pairwise_accuracy(rng.normal(0.4, 1, 200), rng.normal(0, 1, 200))
+
+    def area(shift: float) -> float:
+        return float(stats.norm.cdf(shift / math.sqrt(2)))
+
+    return [
+        *(
+            Case(
+                name=f"AUROC {area(shift):.2f}, {p} positives of {p + n}",
+                truth=area(shift),
+                trial=lambda rng, a=(p, n, shift): normal(rng, *a),
+                high=high,
+            )
+            for p, n, shift, high in (
+                (20, 44, 0.5, 0.97),
+                (20, 200, 1.5, 0.97),
+                (100, 100, 1.0, 0.97),
+                (100, 400, 2.5, 0.97),
+                (10, 50, 3.0, 1.0),
+            )
+        ),
+        Case(
+            name="AUROC, 60 documents of 5",
+            truth=float(stats.norm.cdf(1.5 / 2)),
+            trial=documents,
+        ),
+        Case(name="pairwise accuracy, 200 pairs", truth=area(0.4), trial=pairwise, high=0.98),
+    ]
+
+
+def calibrations() -> list[Case]:
+    def said_and_true(rng: Rng, count: int, slope: float) -> tuple[np.ndarray, np.ndarray]:
+        said = rng.beta(1, 1.5, count)
+        odds = slope * np.log(said / (1 - said))
+        return said, rng.random(count) < 1 / (1 + np.exp(-odds))
+
+    def truth_of(slope: float) -> float:
+        """Of 15 bins of equal mass: slowly, by many items."""
+        said, _ = said_and_true(np.random.default_rng(9), 3_000_000, slope)
+        said.sort()
+        real = 1 / (1 + np.exp(-slope * np.log(said / (1 - said))))
+        return float(np.mean([abs((a - b).mean()) for a, b in _cut(said, real)]))
+
+    def _cut(said: np.ndarray, real: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        return list(zip(np.array_split(said, 15), np.array_split(real, 15), strict=True))
+
+    cases = [
+        Case(
+            name=f"ECE {truth_of(slope):.3f}, n = {count}",
+            truth=truth_of(slope) if slope != 1 else 0.0,
+            trial=lambda rng, n=count, s=slope: ece(*said_and_true(rng, n, s), seed=0),
+            high=0.99,
+        )
+        for slope in (1.0, 0.7, 0.3)
+        for count in (256, 2000)
+    ]
+
+    def by_document(rng: Rng) -> Estimate:
+        said = np.repeat(rng.beta(1, 1.5, 100), 5)
+        real = np.clip(said + np.repeat(rng.normal(0, 0.1, 100), 5), 0, 1)
+        truth = rng.random(500) < real
+        return brier(said, truth, clusters=np.repeat(np.arange(100), 5), **again(rng))
+
+    def risk(rng: Rng, count: int) -> Estimate:
+        sure = rng.beta(2, 1, count)
+        return selective(sure, rng.random(count) < sure).risk
+
+    # Risk at coverage c is the mean of 1 - sure above its quantile.
+    wrong, _ = integrate.quad(
+        lambda c: integrate.quad(lambda u: 1 - math.sqrt(1 - u), 0, c)[0] / c, 0, 1
+    )
+    big = np.random.default_rng(3)
+    said = big.beta(1, 1.5, 2_000_000)
+    real = np.clip(said + big.normal(0, 0.1, len(said)), 0, 1)
+    squares = float((real * (1 - said) ** 2 + (1 - real) * said**2).mean())
+    return [
+        *cases,
+        Case(name="Brier score, 100 documents of 5", truth=squares, trial=by_document),
+        *(
+            Case(
+                name=f"area under the risk-coverage curve, n = {count}",
+                truth=wrong,
+                trial=lambda rng, n=count: risk(rng, n),
+            )
+            for count in (64, 256)
+        ),
+    ]
+
+
+FAMILIES = (
+    means, ratios, shares, resampled, seeds, maxima, pairs, detectors, rankings, calibrations,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    import time
+
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    for family in FAMILIES:
+        if len(sys.argv) > 2 and family.__name__ not in sys.argv[2:]:
+            continue
+        for case in family():
+            start = time.time()
+            print(
+                f"| {case.name} | {100 * covered(case, trials):.1f} | {time.time() - start:.1f}",
+                flush=True,
+            )

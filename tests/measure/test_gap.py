@@ -1,0 +1,66 @@
+"""The difference of abilities between two modes of one model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from valence.measure.ability import Items, ability_gap, findings, gap_table
+from valence.measure.statistics import ratio
+
+
+def items(values: list[float], metric: str = "bits_per_byte@x", below: float = 2.0) -> Items:
+    return Items(
+        metric=metric,
+        names=tuple(str(n) for n in range(len(values))),
+        tops=tuple(values),
+        bottoms=(below,) * len(values),
+        failures=1,
+    )
+
+
+def test_the_gap_is_paired_and_far_surer_than_two_modes_apart() -> None:
+    rng = np.random.default_rng(0)
+    documents = rng.normal(5, 2, 60)
+    good = items((documents + rng.normal(0, 0.05, 60)).tolist())
+    bad = items((documents + 0.2 + rng.normal(0, 0.05, 60)).tolist())
+    (gap,) = ability_gap([good], [bad], model_name="m", seed=3, resamples=500).rows
+    difference = np.subtract(good.tops, bad.tops)
+    assert gap.value == pytest.approx(difference.sum() / sum(good.bottoms))
+    expected = ratio(difference, good.bottoms, resamples=500, seed=3)
+    assert (gap.low, gap.high) == (expected.low, expected.high)
+    assert gap.high is not None and gap.low is not None and gap.high < 0
+    apart = findings([good], model_name="m", mode="good", seed=3, resamples=500).rows[0]
+    assert apart.high is not None and apart.low is not None
+    assert gap.high - gap.low < (apart.high - apart.low) / 5
+    assert (gap.mode, gap.metric, gap.failures) == ("good-bad", "bits_per_byte@x", 1)
+
+
+def test_a_table_per_model_holds_both_modes_and_their_difference() -> None:
+    good, bad = items([1.0, 0.0, 1.0], "t/acc", 1.0), items([0.0, 0.0, 1.0], "t/acc", 1.0)
+    rows = [
+        *findings([good], model_name="m", mode="good", seed=0, resamples=100).rows,
+        *findings([bad], model_name="m", mode="bad", seed=0, resamples=100).rows,
+        *ability_gap([good], [bad], model_name="m", seed=0, resamples=100).rows,
+    ]
+    ((key, (line,)),) = gap_table(rows).items()
+    assert key == ("m", 0)
+    assert (line.good.value, line.bad.value) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert line.gap.value == pytest.approx(1 / 3)
+    # Two of three are right: the interval is the exact one, and never certain.
+    assert line.good.low == pytest.approx(0.0943, abs=1e-4)
+
+
+def test_metrics_that_one_mode_lacks_have_no_gap_and_other_items_are_refused() -> None:
+    one, other = items([1.0, 2.0]), items([1.0, 2.0], metric="other")
+    assert not ability_gap([one], [other], model_name="m", seed=0, resamples=100).rows
+    with pytest.raises(ValueError, match="same items"):
+        ability_gap([one], [items([1.0])], model_name="m", seed=0, resamples=100)
+
+
+def test_items_travel_through_json() -> None:
+    one = items([1.0, 2.5])
+    assert Items.from_json(json.loads(json.dumps(asdict(one)))) == one
