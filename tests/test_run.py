@@ -31,10 +31,12 @@ SAMPLED = {
 }
 ALONE = {"broken_share", "ends_in_loop", "ended_share"}
 LOSS = {"loss_per_text_token", "bits_per_byte"}
-CONTROLLED = {"good": SAMPLED, "bad": SAMPLED, "banned": SAMPLED, "labelled": LOSS}
+CONTROLLED = {
+    "good": SAMPLED, "bad": SAMPLED, "banned": SAMPLED, "labelled": LOSS, "good-bad": LOSS,
+}  # fmt: skip
 EXPECTED = {"mle": {"none": SAMPLED}, "conditional": CONTROLLED, "placebo": CONTROLLED}
-# annotation, tokens, tokenizer, packs, models; losses, samples, scores
-STAGES = 2 + 1 + 1 + 3 + 3 + 9 + 7 + 7
+# annotation, tokens, tokenizer, packs, models; losses, differences, samples, scores
+STAGES = 2 + 1 + 1 + 3 + 3 + 9 + 2 + 7 + 7
 
 
 class Recording:
@@ -94,7 +96,7 @@ def test_every_model_is_measured_in_each_of_its_modes(tiny_run: Result) -> None:
     for row in tiny_run.measurements:
         found.setdefault(row.model, {}).setdefault(row.mode, set()).add(row.metric)
     assert found == EXPECTED
-    assert len(tiny_run.measurements) == 7 * len(SAMPLED) + 2 * len(LOSS)
+    assert len(tiny_run.measurements) == 7 * len(SAMPLED) + 4 * len(LOSS)
 
 
 def test_a_value_lies_in_its_interval_and_stands_on_something(tiny_run: Result) -> None:
@@ -110,7 +112,8 @@ def test_a_value_lies_in_its_interval_and_stands_on_something(tiny_run: Result) 
                 assert row.low is row.high is None
                 continue
             if row.low is None or row.high is None:
-                assert row.value in (0.0, 1.0)  # All items are equal, so nothing is known of them.
+                # All items are equal, so nothing is known of them.
+                assert row.value in (0.0, 1.0)
                 continue
             assert row.low - 1e-9 <= row.value <= row.high + 1e-9
 

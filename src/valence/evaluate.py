@@ -15,7 +15,8 @@ from valence.report.evaluation import write_evaluation_page
 from valence.score.table import build_scorer
 from valence.stages.context import Workspace
 from valence.stages.evaluation import check_models, subjects, text_of
-from valence.stages.measures import MeasureStages, write_results
+from valence.stages.found import write_results
+from valence.stages.measures import MeasureStages
 from valence.store import RunDirectory, write_json
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from scipy import integrate, stats
 
 from valence.measure.calibration import auroc, brier, ece, pairwise_accuracy, selective
@@ -34,7 +35,7 @@ Trial = Callable[[Rng], Estimate]
 
 
 def again(rng: Rng) -> dict[str, int]:
-    return {"resamples": 1000, "seed": int(rng.integers(2**31))}
+    return {"resamples": 400, "seed": int(rng.integers(2**31))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +150,7 @@ def resampled() -> list[Case]:
             return float(np.corrcoef(x[index], y[index])[0, 1])
 
         owners = np.repeat(np.arange(40), 4)
-        return clustered(statistic, owners, resamples=500, seed=int(rng.integers(2**31)))
+        return clustered(statistic, owners, resamples=200, seed=int(rng.integers(2**31)))
 
     return [
         Case(name="clustered (BCa), correlation, 40 documents of 4", truth=0.6, trial=correlation)
@@ -222,7 +223,7 @@ def maxima() -> list[Case]:
 
 def pairs() -> list[Case]:
     def differences(rng: Rng) -> Estimate:
-        prompt = rng.exponential(1, (64, 1))
+        prompt = rng.gamma(2, 0.5, (64, 1))
         one, other = prompt * rng.exponential(1.2, (64, 4)), prompt * rng.exponential(1, (64, 4))
         owners = np.repeat(np.arange(64), 4)
         both = list(one.ravel()), list(other.ravel())
@@ -247,7 +248,7 @@ def detectors() -> list[Case]:
 
     cases = [
         Case(
-            name=f"corrected rate {rate}, {count} labels, sensitivity {sense}, specificity {specific}",
+            name=f"corrected rate {rate}, {count} labels, of which {sense} and {specific} right",
             truth=rate,
             trial=lambda rng, a=(rate, count, sense, specific): corrected(rng, *a),
             high=0.99,
@@ -376,16 +377,34 @@ FAMILIES = (
     means, ratios, shares, resampled, seeds, maxima, pairs, detectors, rankings, calibrations,
 )  # fmt: skip
 
-if __name__ == "__main__":
-    import time
+SLOW = {(family.__name__, case.name): case for family in FAMILIES for case in family()}
+FAST = {
+    family.__name__: next(case for case in family() if "n = 20" not in case.name)
+    for family in FAMILIES
+}
 
-    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    for family in FAMILIES:
-        if len(sys.argv) > 2 and family.__name__ not in sys.argv[2:]:
-            continue
-        for case in family():
-            start = time.time()
-            print(
-                f"| {case.name} | {100 * covered(case, trials):.1f} | {time.time() - start:.1f}",
-                flush=True,
-            )
+
+def within(case: Case, share: float, trials: int) -> bool:
+    """Whether a simulated coverage is one of the case's, by 2.5 standard errors."""
+    noise = 2.5 * math.sqrt(0.95 * 0.05 / trials)
+    return case.low - noise <= share <= case.high + noise
+
+
+@pytest.mark.parametrize("family", FAST)
+def test_an_interval_of_each_kind_covers(family: str) -> None:
+    case = FAST[family]
+    assert within(case, covered(case, 150), 150), case.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_intervals_cover(name: tuple[str, str]) -> None:
+    case = SLOW[name]
+    assert within(case, covered(case, 1000), 1000), case.name
+
+
+if __name__ == "__main__":
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    for (family, name), case in SLOW.items():
+        if len(sys.argv) < 3 or family in sys.argv[2:]:
+            print(f"| {name} | {100 * covered(case, trials):.1f}% |", flush=True)

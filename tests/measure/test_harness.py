@@ -227,11 +227,15 @@ def test_the_same_seed_gives_the_same_examples_and_a_limit_the_first_items(tasks
     assert items[0].names == tuple(f"pick_more/{n}" for n in range(4))
 
 
-def test_mistakes_are_told(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = tiny_checkpoint(SCHEME)
+@pytest.mark.slow
+def test_a_task_that_nobody_knows_is_told(tasks: Path) -> None:
     unknown = HarnessRecipe(tasks=("no_such_task",), include_path=str(tasks))
     with pytest.raises(RecipeError, match="no_such_task"):
-        harness(checkpoint, SCHEME, "good", unknown, **OPTIONS)
+        harness(tiny_checkpoint(SCHEME), SCHEME, "good", unknown, **OPTIONS)
+
+
+def test_mistakes_are_told(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tiny_checkpoint(SCHEME)
     recipe = HarnessRecipe(tasks=("pick",), include_path=str(tasks))
     with pytest.raises(ControlError):
         harness(checkpoint, SCHEME, "best", recipe, **OPTIONS)

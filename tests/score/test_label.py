@@ -173,3 +173,22 @@ def test_a_document_in_which_nothing_is_marked_can_be_unlabelled() -> None:
     assert kinds(score(unlabelled, [])) == {"unmarked"}
     assert values(score(unlabelled, [0])) == [-1.0, 0.0]
     assert unlabelled.id != Label("label", spans=True).id
+
+
+def test_spans_whose_ends_have_names() -> None:
+    spec = {"label": {"column": "label", "spans": True, "keys": ["from", "to"]}}
+    scorer = build_scorer(spec)
+    assert isinstance(scorer, Label)
+    value = [{"from": 3, "to": 5, "kind": "x"}, {"from": 5, "to": 6, "kind": "y"}]
+    results = score(scorer, value)
+    assert values(results) == [0, -1]
+    assert [(m.start, m.end) for r in results if isinstance(r, Score) for m in r.marks] == [(3, 6)]
+    assert values(score(scorer, json.dumps(value))) == [0, -1]
+    assert values(score(scorer, [])) == [0, 0]
+    for wrong in ([{"from": 3}], [{"from": 3, "to": 99}], [{"from": "3", "to": 5}]):
+        assert kinds(score(scorer, wrong)) == {"broken-spans"}
+    without = Label(column="label", spans=True)
+    assert scorer.id.digest != without.id.digest
+    assert kinds(score(without, value)) == {"broken-spans"}
+    with pytest.raises(ScorerError, match="keys"):
+        Label(column="label", keys=("from", "to"))

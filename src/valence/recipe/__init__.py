@@ -4,8 +4,11 @@ A recipe is a YAML file. `load_recipe` reads it, applies overrides such as
 `train.tokens=200000`, and returns a frozen `Recipe` in which every value is explicit.
 """
 
+from valence.recipe.ability import AbilityRecipe, HarnessRecipe, ReferenceRecipe, TextRecipe
 from valence.recipe.corpus import CorpusRecipe, Pretraining, ScoreRecipe, SegmentRecipe, Unformat
 from valence.recipe.evaluation import EvaluationRecipe
+from valence.recipe.judging import JudgingRecipe
+from valence.recipe.knowing import KnowingRecipe
 from valence.recipe.load import (
     AnyRecipe,
     build_part,
@@ -37,17 +40,22 @@ from valence.recipe.models import (
 )
 from valence.recipe.part import Part
 from valence.recipe.parts import Recipe
+from valence.recipe.redteam import RedTeamRecipe
 from valence.recipe.settings import Settings
 from valence.recipe.suite import SuiteRecipe
 from valence.recipe.sweep import SweepRecipe
 
 __all__ = [
+    "AbilityRecipe",
     "AdapterRecipe",
     "AnyRecipe",
     "ControlRecipe",
     "CorpusRecipe",
     "DetectorRecipe",
     "EvaluationRecipe",
+    "HarnessRecipe",
+    "JudgingRecipe",
+    "KnowingRecipe",
     "LabelledRecipe",
     "MeasureRecipe",
     "MetricRecipe",
@@ -57,6 +65,8 @@ __all__ = [
     "Pretraining",
     "Quantile",
     "Recipe",
+    "RedTeamRecipe",
+    "ReferenceRecipe",
     "SampleRecipe",
     "ScenarioRecipe",
     "ScoreRecipe",
@@ -64,6 +74,7 @@ __all__ = [
     "Settings",
     "SuiteRecipe",
     "SweepRecipe",
+    "TextRecipe",
     "TokenizerRecipe",
     "TrainRecipe",
     "Unformat",

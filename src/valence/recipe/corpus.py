@@ -94,7 +94,7 @@ class CorpusRecipe(Part):
             return self
         if self.pair[0] == self.pair[1]:
             raise ValueError("corpus.pair names two columns, the preferred one first")
-        if self.reader == "stdlib":
+        if self.reader in ("stdlib", "world"):
             raise ValueError("corpus.pair goes with rows: `reader: files` or `datasets`")
         return self
 

@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from valence.recipe.ability import AbilityRecipe, HarnessRecipe
+from valence.recipe.judging import JudgingRecipe
+from valence.recipe.knowing import KnowingRecipe
 from valence.recipe.part import Name, Options, Part, Positive
+from valence.recipe.redteam import RedTeamRecipe
 
 Spec = str | dict[str, Options | None]
 """Something by name, or by name with options."""
@@ -119,6 +123,17 @@ class MeasureRecipe(Part):
     MODE+NAME."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Processes that score while the model writes; 0: this one, afterwards."""
+    ability: AbilityRecipe = AbilityRecipe()
+    """Losses on other text, and how far models are from a reference."""
+    harness: HarnessRecipe | None = None
+    """Tasks of lm-evaluation-harness."""
+    judging: JudgingRecipe | None = None
+    """How well models judge what was said, also before all of it was; without this, only those
+    that were taught the verdict are asked, at the end."""
+    redteam: RedTeamRecipe | None = None
+    """Attacks on every model and mode, by the first metric."""
+    knowing: KnowingRecipe | None = None
+    """Questions: what models know, and whether they know that."""
     labelled: LabelledRecipe | None = None
     """`valence measure MODEL`: text with rewards. A run has its own."""
     window: Annotated[int, Field(ge=8)] | None = None
@@ -135,6 +150,12 @@ class MeasureRecipe(Part):
             raise ValueError(
                 f"measure.headline `{self.headline}` is not one of {sorted(self.metrics)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _attacks_have_a_metric(self) -> MeasureRecipe:
+        if self.redteam is not None and not self.metrics:
+            raise ValueError("measure.redteam needs a metric that says what is bad")
         return self
 
     @property

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from valence.recipe import Recipe, SampleRecipe
+from valence.recipe import Recipe
+from valence.report.asked import reading_notes, samples_sentence, scenario_steps
 from valence.store import read_json
 
 Facts = dict[str, Any]
@@ -50,7 +51,8 @@ def steps(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "selection", " ".join(selection)
     plan = recipe.sample
     if plan is not None:
-        yield "samples", _samples_sentence(plan)
+        yield "samples", samples_sentence(plan)
+    yield from scenario_steps(recipe.measure)
     yield (
         "measures",
         f"Fixed before looking, on samples and on {recipe.measure.loss_chars:,} held-out"
@@ -59,21 +61,9 @@ def steps(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
     )
 
 
-def _samples_sentence(plan: SampleRecipe) -> str:
-    return (
-        f"{plan.count} per model and mode, from the end-of-text token, at most {plan.max_tokens}"
-        f" text tokens, temperature {plan.temperature:g}, top-p {plan.top_p:g}. `good` and `bad`"
-        " put that band's token at each segment start, `banned` only forbids control tokens;"
-        " none of them is ever part of the text."
-    )
-
-
 def notes(recipe: Recipe) -> Iterator[str]:
     """What a reader has to know to read the numbers."""
-    yield (
-        "Intervals of single measurements are 95%: bootstrap over samples or documents, exact"
-        " binomial for shares."
-    )
+    yield from reading_notes(recipe.measure)
     if len(recipe.seeds) == 1:
         yield "One training seed: the intervals hold no variance between trainings."
     else:
@@ -96,7 +86,6 @@ def notes(recipe: Recipe) -> Iterator[str]:
         "The training loss of a model with control tokens is an average over those too, and that"
         " of other objectives is weighed, so their curves lie elsewhere; compare the held-out loss."
     )
-    yield "A sample that a scorer could not score is a failure, counted beside the number."
 
 
 def ledger(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:

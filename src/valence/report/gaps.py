@@ -72,5 +72,3 @@ def shown(gap: Summary) -> str:
 
 def _pairs(rows: Sequence[Measurement]) -> int:
     return sum(row.count for row in rows)
-
-

@@ -32,6 +32,7 @@ from valence.store import write_text
 ALL_SHOWN = 9
 """Up to so many models all have their samples on the page."""
 
+
 def write_page(run: Path) -> Path:
     """Write `report.html` into a run directory that has results; returns its path."""
     require_results(run, "Finish the run first: valence run RECIPE --out DIR.")

@@ -201,4 +201,3 @@ def _attack(name: str, measure: MeasureRecipe) -> MetricInfo:
         label, note, lower = f"{attack}, calls of models", "the budget of the attack", None
     where = _LABELS.get(metric, (plain(metric), ""))[0]
     return _info(name, ATTACKS, (f"red team: {label}", lower, note), where)
-

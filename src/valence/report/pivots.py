@@ -95,16 +95,36 @@ def knowing_tables(reports: Mapping[str, Report], look: Look) -> str:
     """What is known and abstained from, and how good each confidence is, by set of questions."""
     tables = []
     measured = _measured(reports)
-    places = [n.partition("@")[2] for n in measured if _base(n) in KNOWLEDGE or confidence_in(_base(n))]
+    places = [
+        n.partition("@")[2] for n in measured if _base(n) in KNOWLEDGE or confidence_in(_base(n))
+    ]
     for place in dict.fromkeys(places):
         known = [(f"{name}@{place}" if place else name) for name in KNOWLEDGE]
-        columns = [
-            ("", KNOWLEDGE[_base(name)][0], name) for name in known if name in measured
-        ]
+        columns = [("", KNOWLEDGE[_base(name)][0], name) for name in known if name in measured]
         title = f"Answers to {place or 'questions'}"
         tables.append(_table(title, "model · mode", columns, reports, look))
         tables.append(_confidences(place, reports, look))
     return "".join(tables)
+
+
+def metric_table(reports: Mapping[str, Report], metric: str, look: Look) -> str:
+    """One metric of all runs: a row for each run, a column for each model and mode."""
+    found = {name: summaries(report.measurements) for name, report in reports.items()}
+    columns = _owners({k: v for each in found.values() for k, v in each.items() if k[2] == metric})
+    rows = [
+        GridRow(
+            head=escape(name),
+            cells=tuple(each.get((model, mode, metric)) for model, mode in columns),
+        )
+        for name, each in found.items()
+    ]
+    info = next(r for r in reports.values() if metric in r.measured()).info(metric)
+    kept = [row for row in rows if any(row.cells)]
+    return grid(info.label, "run", [_column(*column) for column in columns], {"": kept})
+
+
+def _column(model: str, mode: str) -> tuple[str, str]:
+    return model, "no token" if mode == "none" else mode
 
 
 def _confidences(place: str, reports: Mapping[str, Report], look: Look) -> str:

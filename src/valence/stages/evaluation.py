@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from valence.annotate import Annotation
 from valence.control import ControlScheme
 from valence.errors import MissingFileError
@@ -14,18 +12,11 @@ from valence.model import load_tokenizer
 from valence.pack import tokenise
 from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe
 from valence.stages.annotation import some_documents, used_rewards
-from valence.stages.measures import LabelledText
-from valence.stages.subject import READOUT, Subject
-from valence.store import digest, digest_files
-
-LONGEST_WINDOW = 1024
-"""Tokens of context that a loss is measured with, if nothing else is said."""
+from valence.stages.subject import LabelledText, Subject, subject_of
+from valence.store import digest
 
 FITTED_CHARS = 600_000
 """Characters of labelled text on whose states read-outs are fitted."""
-
-UNBOUNDED = 10**9
-"""A context that a model without position embeddings would have."""
 
 
 def check_models(recipe: EvaluationRecipe) -> None:
@@ -46,27 +37,8 @@ def check_models(recipe: EvaluationRecipe) -> None:
 def subjects(recipe: EvaluationRecipe) -> Iterator[Subject]:
     """Every checkpoint of an evaluation, one after the other."""
     for name, seed, path in recipe.checkpoints():
-        yield Subject(
-            name=name,
-            seed=seed,
-            label=name if seed == recipe.seed else f"{name}-seed{seed}",
-            path=path,
-            key=checkpoint_digest(path),
-            window=recipe.measure.window or context_of(path),
-        )
-
-
-def checkpoint_digest(path: Path) -> str:
-    """A digest of all that a model's answers depend on."""
-    names = ["config.json", "tokenizer.json", "tokenizer_config.json", "valence.json", READOUT]
-    files = [path / name for name in names if (path / name).is_file()]
-    return digest_files([*files, *sorted(path.glob("*.safetensors"))])
-
-
-def context_of(path: Path) -> int:
-    """How many tokens of context a loss is measured with."""
-    config = AutoConfig.from_pretrained(path, local_files_only=True).get_text_config()
-    return min(getattr(config, "max_position_embeddings", None) or UNBOUNDED, LONGEST_WINDOW)
+        label = name if seed == recipe.seed else f"{name}-seed{seed}"
+        yield subject_of(name, seed, path, label=label, window=recipe.measure.window)
 
 
 def text_of(measure: MeasureRecipe, subject: Subject) -> LabelledText | None:

@@ -1,4 +1,4 @@
-"""Measures of models: samples in every mode and their metrics, losses, verdicts, and the rest.
+"""Measures of models: samples in every mode and their metrics, abilities, verdicts, and the rest.
 
 The same for the models of a run and for any others: what differs is where a model and its
 labelled text come from.
@@ -6,39 +6,28 @@ labelled text come from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from valence.annotate.local import Submit
-from valence.control import ControlScheme
-from valence.data import VERDICT, Findings, Measurement, Series
+from valence.data import Findings, Measurement, Result
 from valence.display import Work
-from valence.measure.ability import LABELLED, held_out_loss
+from valence.measure.judging import judge
+from valence.measure.knowing import know
 from valence.measure.paired import differences
-from valence.measure.verdict import auroc, fit_readout, read_verdicts, said_by
-from valence.objective.readout import Kind
-from valence.pack import Tokenised
+from valence.measure.redteam import red_team
+from valence.measure.scoring import judge_texts
 from valence.precision import Precision
-from valence.recipe import MeasureRecipe, SampleRecipe
+from valence.recipe import JudgingRecipe, KnowingRecipe, MeasureRecipe, SampleRecipe
+from valence.score.table import build_scorer
+from valence.stages.abilities import AbilityStages
 from valence.stages.context import Workspace
+from valence.stages.found import FindingStages
 from valence.stages.sampling import SampleStages
-from valence.stages.subject import Subject
-from valence.store import read_json, write_json
+from valence.stages.subject import LabelledText, Subject
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelledText:
-    """Text with rewards, in the tokens of a model: held-out, and some that it may learn from.
-
-    `key` is a digest of whatever made it.
-    """
-
-    held_out: Tokenised
-    training: Tokenised
-    scheme: ControlScheme
-    key: str
+AT_THE_END = JudgingRecipe(shares=(), cut=None, stride=None)
+"""What is asked of a model that was taught the verdict, if nothing else is said."""
 
 
 class MeasureStages:
@@ -57,14 +46,34 @@ class MeasureStages:
     ) -> None:
         self.space, self.recipe, self.text = space, measure, text
         self.precision = precision
+        self.stages = FindingStages(space)
         self.samples = SampleStages(
             space, sample, measure, seed=seed, precision=precision, submit=submit
         )
-        self.names: list[str] = []
+        self.abilities = AbilityStages(
+            stages=self.stages, measure=measure, precision=precision, seed=seed
+        )
 
     def measure(self, subject: Subject) -> Findings:
         """Everything that the recipe asks of one model."""
-        return self._abilities(subject) + self._samples(subject) + self._judge(subject)
+        text = self.text(subject)
+        found = self.abilities.of(subject, text) + self._samples(subject)
+        if text is not None and (subject.verdict or self.recipe.judging is not None):
+            found += self._judge(subject, text)
+        if self.recipe.knowing is not None:
+            found += self._know(subject, self.recipe.knowing)
+        if self.recipe.redteam is not None:
+            found += self._attack(subject)
+        return found
+
+    def differences(self) -> list[Measurement]:
+        """Models and modes against each other on the same prompts."""
+        return list(differences(self.samples.prompted, resamples=self.recipe.resamples))
+
+    @property
+    def names(self) -> list[str]:
+        """The stages that results came from, in order."""
+        return self.stages.names
 
     def _samples(self, subject: Subject) -> Findings:
         found = Findings()
@@ -80,138 +89,111 @@ class MeasureStages:
                 ) -> Findings:
                     return stages.scored(scenario, written, stage.work)
 
-                found += self._stage(name, inputs, title, make)
+                found += self.stages.run(name, inputs, title, make)
                 stages.remember(subject, mode, guide, scenario, name)
         return found
 
-    def differences(self) -> list[Measurement]:
-        """Models and modes against each other on the same prompts."""
-        return list(differences(self.samples.prompted, resamples=self.recipe.resamples))
-
-    def _abilities(self, subject: Subject) -> Findings:
-        text = self.text(subject)
-        if text is None:
-            return Findings()
-        found = Findings()
-        labelled = (LABELLED,) if subject.scheme is not None else ()
-        for mode in (*subject.modes(self.recipe.modes), *labelled):
-            inputs = {
-                "model": subject.key,
-                "mode": mode,
-                "text": text.key,
-                "window": subject.window,
-                "loss_chars": self.recipe.loss_chars,
-                "resamples": self.recipe.resamples,
-            }
-
-            def make(stage: Work, *, mode: str = mode) -> Findings:
-                return Findings(
-                    rows=tuple(
-                        held_out_loss(
-                            subject.checkpoint,
-                            text.scheme,
-                            text.held_out,
-                            mode,
-                            model_name=subject.name,
-                            seed=subject.seed,
-                            window=subject.window,
-                            resamples=self.recipe.resamples,
-                            on_progress=stage.progress,
-                        )
-                    )
-                )
-
-            name = f"abilities/{subject.label}.{mode}"
-            found += self._stage(name, inputs, f"loss of {subject.label} {mode}", make)
-        return found
-
-    def _judge(self, subject: Subject) -> Findings:
-        """How well a model that was taught the verdict tells good from bad after EOS."""
-        text = self.text(subject)
-        if text is None or not subject.verdict:
-            return Findings()
+    def _judge(self, subject: Subject, text: LabelledText) -> Findings:
+        """How well a model tells good from bad after EOS."""
+        recipe = self.recipe.judging or AT_THE_END
         inputs = {
             "model": subject.key,
             "text": text.key,
+            "judging": recipe.model_dump(mode="json"),
             "window": subject.window,
             "resamples": self.recipe.resamples,
             "precision": self.precision,
         }
-        return self._stage(
+        return self.stages.run(
             f"measures/{subject.label}.verdict",
             inputs,
             f"judge with {subject.label}",
-            lambda _: Findings(rows=tuple(self._verdicts(subject, text))),
-        )
-
-    def _verdicts(self, subject: Subject, text: LabelledText) -> list[Measurement]:
-        read = partial(
-            read_verdicts,
-            subject.checkpoint,
-            text.scheme,
-            window=subject.window,
-            precision=self.precision,
-        )
-        found, learned = read(text.held_out), read(text.training)
-        best, bands = text.scheme.best, len(text.scheme.tokens)
-        said = {"verdict": found.good}
-        if subject.readout is not None:
-            said["readout"] = said_by(subject.readout, found, best)
-        kinds: tuple[Kind, ...] = ("linear", "mlp")
-        for kind in kinds:
-            fitted = fit_readout(kind, learned, bands, seed=subject.seed)
-            said[kind] = said_by(fitted, found, best)
-        return [
-            auroc(
-                good,
-                found.bands,
-                found.documents,
-                best,
-                resamples=self.recipe.resamples,
+            lambda stage: judge(
+                subject.checkpoint,
+                text.scheme,
+                text.held_out,
+                text.training,
+                recipe,
+                taught=subject.verdict,
+                readout=subject.readout,
+                model_name=subject.name,
                 seed=subject.seed,
-            ).measurement(
-                model=subject.name, mode=mode, metric=VERDICT, failures=0, seed=subject.seed
-            )
-            for mode, good in said.items()
-        ]
-
-    def _stage(
-        self,
-        name: str,
-        inputs: Mapping[str, Any],
-        title: str,
-        make: Callable[[Work], Findings],
-    ) -> Findings:
-        """What a measure finds, or found before with the same inputs."""
-        with self.space.stage(name, inputs, title) as stage:
-            if stage is not None:
-                found = make(stage)
-                write_findings(found, stage)
-        self.names.append(name)
-        folder = self.space.path / name
-        return Findings(
-            rows=tuple(Measurement(**row) for row in read_json(folder / "measurements.json")),
-            series=tuple(read_series(row) for row in read_json(folder / "series.json")),
+                window=subject.window,
+                resamples=self.recipe.resamples,
+                precision=self.precision,
+                on_progress=stage.progress,
+            ),
         )
 
+    def _know(self, subject: Subject, recipe: KnowingRecipe) -> Findings:
+        """What a model knows, and whether it knows that, in every mode."""
+        found = Findings()
+        for mode in subject.modes(self.recipe.modes):
 
-def write_findings(found: Findings, stage: Work) -> None:
-    """Rows and series into a stage's directory."""
-    write_json(stage.work / "measurements.json", [asdict(row) for row in found.rows])
-    write_json(stage.work / "series.json", [asdict(series) for series in found.series])
+            def make(stage: Work, *, mode: str = mode) -> Findings:
+                return know(
+                    subject.checkpoint,
+                    subject.known,
+                    mode,
+                    recipe,
+                    model_name=subject.name,
+                    seed=subject.seed,
+                    resamples=self.recipe.resamples,
+                    precision=self.precision,
+                    on_progress=stage.progress,
+                    work=stage.work,
+                )
 
+            inputs = {
+                "model": subject.key,
+                "mode": mode,
+                "knowing": recipe.model_dump(mode="json"),
+                "resamples": self.recipe.resamples,
+                "precision": self.precision,
+                "seed": subject.seed,
+            }
+            name = f"knowing/{subject.label}.{mode}"
+            found += self.stages.run(name, inputs, f"ask {subject.label} {mode}", make)
+        return found
 
-def read_series(plain: Mapping[str, Any]) -> Series:
-    """A series from its plain data; lists in JSON are tuples here."""
-    lists: dict[str, Any] = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
-    return Series(**{**plain, **lists})
+    def _attack(self, subject: Subject) -> Findings:
+        """How bad prompts can make a model, in every mode."""
+        recipe, first = self.recipe.redteam, self.recipe.first
+        assert recipe is not None
+        assert first is not None
+        metric = self.recipe.metrics[first]
+        scorer = build_scorer(metric.scorer)
 
+        def reward(texts: Sequence[str]) -> list[Result]:
+            return [judged.result for judged in judge_texts(scorer, texts)]
 
-def write_results(
-    space: Workspace, found: Findings, names: Sequence[str], paired: Sequence[Measurement]
-) -> None:
-    """results.json, series.json, differences.json, and which stages they came from, in order."""
-    write_json(space.path / "differences.json", [asdict(row) for row in paired])
-    write_json(space.path / "results.json", [asdict(row) for row in found.rows])
-    write_json(space.path / "series.json", [asdict(series) for series in found.series])
-    write_json(space.path / "measured.json", list(names))
+        found = Findings()
+        for mode in subject.modes(self.recipe.modes):
+
+            def make(stage: Work, *, mode: str = mode) -> Findings:
+                return red_team(
+                    subject.checkpoint,
+                    subject.known,
+                    mode,
+                    recipe,
+                    reward,
+                    metric=first,
+                    model_name=subject.name,
+                    seed=subject.seed,
+                    work=stage.work,
+                    scale=metric.scale,
+                    precision=self.precision,
+                    on_progress=stage.progress,
+                )
+
+            inputs = {
+                "model": subject.key,
+                "mode": mode,
+                "redteam": recipe.model_dump(mode="json"),
+                "metric": metric.model_dump(mode="json"),
+                "seed": subject.seed,
+                "precision": self.precision,
+            }
+            name = f"redteam/{subject.label}.{mode}"
+            found += self.stages.run(name, inputs, f"attack {subject.label} {mode}", make)
+        return found

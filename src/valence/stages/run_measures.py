@@ -9,9 +9,10 @@ from valence.annotate.local import Submit
 from valence.data import Conclusions, Findings
 from valence.measure.conclude import conclude
 from valence.stages.context import Context
-from valence.stages.measures import LabelledText, MeasureStages, write_results
+from valence.stages.found import write_results
+from valence.stages.measures import MeasureStages
 from valence.stages.models import ModelStages
-from valence.stages.subject import Subject
+from valence.stages.subject import LabelledText, Subject
 from valence.store import digest, write_json
 
 

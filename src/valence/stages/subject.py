@@ -6,15 +6,37 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from valence.control import ControlScheme, read_about, read_known_scheme, read_scheme
 from valence.guide.loop import modes_of
 from valence.model import Checkpoint, load_checkpoint, load_tokenizer
 from valence.objective.readout import Readout, load_readout
+from valence.pack import Tokenised
+from valence.store import digest_files
 
 READOUT, VALUES = "readout.safetensors", "value_head.safetensors"
 """Files beside a checkpoint that hold what was trained with it and is no part of it."""
+
+
+LONGEST_WINDOW = 1024
+"""Tokens of context that a loss is measured with, if nothing else is said."""
+
+UNBOUNDED = 10**9
+"""A context that a model without position embeddings would have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledText:
+    """Text with rewards, in the tokens of a model: held-out, and some that it may learn from.
+
+    `key` is a digest of whatever made it.
+    """
+
+    held_out: Tokenised
+    training: Tokenised
+    scheme: ControlScheme
+    key: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +88,28 @@ class Subject:
     def modes(self, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
         """The modes that it can be measured in, those wanted of them."""
         return tuple(mode for mode in modes_of(self.scheme) if wanted is None or mode in wanted)
+
+
+def subject_of(name: str, seed: int, path: Path, *, label: str, window: int | None) -> Subject:
+    """A checkpoint in a directory, wherever it was made."""
+    return Subject(
+        name=name,
+        seed=seed,
+        label=label,
+        path=path,
+        key=checkpoint_digest(path),
+        window=window or context_of(path),
+    )
+
+
+def checkpoint_digest(path: Path) -> str:
+    """A digest of all that a model's answers depend on."""
+    names = ["config.json", "tokenizer.json", "tokenizer_config.json", "valence.json", READOUT]
+    files = [path / name for name in names if (path / name).is_file()]
+    return digest_files([*files, *sorted(path.glob("*.safetensors"))])
+
+
+def context_of(path: Path) -> int:
+    """How many tokens of context a loss is measured with."""
+    config = AutoConfig.from_pretrained(path, local_files_only=True).get_text_config()
+    return min(getattr(config, "max_position_embeddings", None) or UNBOUNDED, LONGEST_WINDOW)

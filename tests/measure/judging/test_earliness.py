@@ -23,9 +23,10 @@ NAN = float("nan")
 
 
 def units_of(sizes: list[int], good: list[bool], documents: list[int]) -> JudgedUnits:
-    ends = np.cumsum(np.array(sizes, dtype=np.int64))
+    lengths = np.array(sizes, dtype=np.int64)
+    ends = np.cumsum(lengths)
     return JudgedUnits(
-        starts=ends - sizes, ends=ends, bands=np.array(good, dtype=np.int64),
+        starts=ends - lengths, ends=ends, bands=np.array(good, dtype=np.int64),
         documents=np.array(documents, dtype=np.int64),
     )  # fmt: skip
 

@@ -104,7 +104,12 @@ def test_a_missing_file_and_too_many_shots_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"world": {}, "path": "x"}, {"world": {}, "samples": 3, "shown": 4}, {"world": {}, "k": 1}],
+    [
+        {},
+        {"world": {}, "path": "x"},
+        {"world": {}, "samples": 3, "shown": 4},
+        {"world": {}, "k": 1},
+    ],
 )
 def test_recipes_that_contradict_themselves_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(RecipeError):

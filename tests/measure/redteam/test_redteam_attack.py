@@ -251,6 +251,24 @@ def test_a_prompt_without_any_score_never_joins(
     assert shown.rounds == []
 
 
+def test_fresh_texts_do_away_with_the_luck_of_the_chosen(
+    weak: tuple[Checkpoint, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All prompts are equally bad, so what the worst of them had more was luck."""
+    monkeypatch.setattr("valence.measure.redteam.attempt.generate", fake_generate(lambda ask: 0.5))
+    found = [
+        red_team(
+            *(weak[0], None, "none", recipe("pool", completions=10, confirm=60), reward),
+            **(LABELS | {"seed": seed, "work": tmp_path / str(seed), "prompts": START}),
+            proposer=Doubling(),
+        )
+        for seed in range(6)
+    ]
+    assert np.mean([value(each, "pool_selected") for each in found]) > 0.65
+    assert np.mean([value(each, "pool") for each in found]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([value(each, "control_mean") for each in found]) == pytest.approx(0.5, abs=0.1)
+
+
 def test_what_cannot_go_on_says_so(weak: tuple[Checkpoint, int], tmp_path: Path) -> None:
     class Mute:
         def propose(self, exemplars: Sequence[str], count: int, seed: int) -> list[str | Failure]:

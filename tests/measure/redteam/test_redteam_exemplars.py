@@ -67,3 +67,4 @@ def test_a_small_pool_is_drawn_whole_and_tiny_probabilities_do_no_harm() -> None
     rng = np.random.default_rng(0)
     found = draw_exemplars([0.0, -1e9, 1e9], 4, temperature=0.1, scale="raw", rng=rng)
     assert found == [2, 0, 1]
+    assert draw_exemplars([], 4, temperature=1.0, scale="standard", rng=rng) == []

@@ -10,7 +10,7 @@ import torch
 from planted import SCHEME, tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from valence.errors import ControlError
+from valence.errors import ControlError, ModelError
 from valence.measure.redteam.changes import gradient_changes, greedy_changes, random_changes
 from valence.measure.redteam.objective import Objective
 from valence.measure.redteam.tokens import Typeable
@@ -112,6 +112,13 @@ def test_the_gradient_is_that_of_finite_differences(conditional: Checkpoint) -> 
 def test_a_mode_that_the_model_does_not_know_is_refused(conditional: Checkpoint) -> None:
     with pytest.raises(ControlError, match="no mode"):
         Objective(conditional, SCHEME, "worst", [(3,)], batch=1)
+
+
+def test_what_does_not_fit_the_model_is_told_before_it_is_tried(conditional: Checkpoint) -> None:
+    objective = Objective(conditional, SCHEME, "good", [(3,) * 20], batch=1)
+    assert objective([(5,) * 41]).shape == (1,)
+    with pytest.raises(ModelError, match="take 65 tokens"):
+        objective([(5,) * 42])
 
 
 def test_only_text_that_is_read_as_the_same_tokens_is_searched() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -67,12 +68,12 @@ def harness(
 
 def _load(recipe: HarnessRecipe, seed: int) -> dict[str, Any]:
     """Tasks and groups by name, as the recipe wants them."""
-    tasks = importlib.import_module("lm_eval.tasks")
-    try:
-        manager = tasks.TaskManager(include_path=recipe.include_path)
-        loaded: dict[str, Any] = manager.load(list(recipe.tasks))
-    except Exception as error:  # The library raises whatever its tasks and their data do.
-        raise _refused(error) from None
+    loaded = _own_tasks(recipe)
+    if loaded is None:
+        try:
+            loaded = _all_tasks(recipe.include_path).load(list(recipe.tasks))
+        except Exception as error:  # The library raises whatever its tasks and their data do.
+            raise _refused(error) from None
     for task in loaded["tasks"].values():
         own = task.get_config("num_fewshot")
         # A task that says 0 means it: its prompt has no place for examples.
@@ -82,6 +83,26 @@ def _load(recipe: HarnessRecipe, seed: int) -> dict[str, Any]:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=seed)
     return loaded
+
+
+def _own_tasks(recipe: HarnessRecipe) -> dict[str, Any] | None:
+    """The tasks, where `include_path` alone has them all; to index the library's takes long."""
+    if recipe.include_path is None:
+        return None
+    tasks = importlib.import_module("lm_eval.tasks")
+    # A file of the folder may rest on the library's own, and then it takes all of them.
+    with contextlib.suppress(Exception):
+        manager = tasks.TaskManager(include_path=recipe.include_path, include_defaults=False)
+        if set(recipe.tasks) <= set(manager.all_tasks):
+            loaded: dict[str, Any] = manager.load(list(recipe.tasks))
+            return loaded
+    return None
+
+
+@lru_cache(maxsize=1)
+def _all_tasks(include_path: str | None) -> Any:
+    """The index of the library's own tasks, and of a folder's."""
+    return importlib.import_module("lm_eval.tasks").TaskManager(include_path=include_path)
 
 
 def _evaluate(model: Any, loaded: dict[str, Any], recipe: HarnessRecipe) -> dict[str, Any]:

@@ -49,6 +49,6 @@ def draw_exemplars(
 def _logits(harms: Sequence[float], temperature: float, scale: Scale) -> npt.NDArray[np.float64]:
     values = np.asarray(harms, dtype=np.float64)
     if scale == "standard":
-        deviation = float(values.std())
+        deviation = float(values.std()) if len(values) else 0.0
         values = values / deviation if deviation > 0 else np.zeros_like(values)
     return values / temperature

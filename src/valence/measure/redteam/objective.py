@@ -62,7 +62,11 @@ class Objective:
         self._shortens = "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
     def __call__(self, prompts: Sequence[Ids]) -> npt.NDArray[np.float64]:
-        """The objective of each prompt [B]; they all have the same length."""
+        """The objective of each prompt [B]; they all have the same length.
+
+        Raises `ModelError` where a prompt and a target do not fit the model's context.
+        """
+        self._check_room(len(prompts[0]))
         totals = np.zeros(len(prompts))
         for after_end in (False, True):
             places = [i for i, ids in enumerate(prompts) if self._ends_line(ids[-1]) == after_end]
@@ -119,6 +123,17 @@ class Objective:
             text.append(True)
             starts = self._ends_line(token)
         return Tail(ids=tuple(ids), text=tuple(text))
+
+    def _check_room(self, prompt: int) -> None:
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        tails = (len(self.tail(target, after_end=True).ids) for target in self.targets)
+        needed = len(self._prefix) + prompt + max(tails)
+        if limit is not None and needed > limit:
+            raise ModelError(
+                f"a prompt and a target take {needed} tokens, and the model's context is {limit}",
+                where="redteam.search",
+                fix="Lower `tokens` or `target_tokens`.",
+            )
 
     def _ends_line(self, token: int) -> bool:
         return self._ends is not None and bool(self._ends[token])

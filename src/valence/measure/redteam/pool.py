@@ -67,9 +67,7 @@ class Pool:
                 rng=rng,
             )
             shown = [scored[place].prompt.text for place in places]
-            for answer in self._propose(shown, taken, number, trial):
-                answers.append(answer)
-                taken |= {answer.text} if isinstance(answer, Prompt) else set()
+            answers += self._propose(shown, taken, number, trial)
         return answers, len(answers)
 
     def _fresh(self, count: int, taken: set[str], number: int) -> tuple[list[Answer], int]:
@@ -78,9 +76,7 @@ class Pool:
             return list(_until(count, self._in_order())), 0
         answers: list[Answer] = []
         for trial in range(count):
-            for answer in self._propose([], taken, number, trial):
-                answers.append(answer)
-                taken |= {answer.text} if isinstance(answer, Prompt) else set()
+            answers += self._propose([], taken, number, trial)
         return answers, len(answers)
 
     def _in_order(self) -> Iterator[Answer]:

@@ -24,7 +24,10 @@ def read_prompts(path: Path, column: str = "text") -> list[str]:
     """
     if not path.is_file():
         raise MissingFileError("no such file", where=str(path), fix="Give a file of prompts.")
-    lines = path.read_bytes().decode("utf-8", errors="strict").splitlines()
+    try:
+        lines = path.read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"is not UTF-8 ({error.reason})", where=str(path)) from None
     if path.suffix != ".jsonl":
         return [line for line in lines if line.strip()]
     found = []
@@ -81,7 +84,7 @@ def proposed(
     tries: int,
     rng: np.random.Generator,
 ) -> Iterator[Answer]:
-    """Answers of a proposer until one can be used, which is the last."""
+    """Answers of a proposer until one can be used, which is the last and is then `taken`."""
     for _ in range(tries):
         for text in proposer.propose(exemplars, 1, int(rng.integers(2**31))):
             answer = (
@@ -89,6 +92,8 @@ def proposed(
                 if isinstance(text, Failure)
                 else as_prompt(checkpoint, text, taken, longest=longest)
             )
-            yield answer
             if isinstance(answer, Prompt):
+                taken.add(answer.text)
+                yield answer
                 return
+            yield answer

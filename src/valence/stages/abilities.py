@@ -1,0 +1,306 @@
+"""What models can do, in each mode: losses, nearness to a reference, tasks, and the difference
+between the best and the worst mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property, partial
+from typing import TypedDict
+
+from valence.data import Findings, Sample
+from valence.display import Work
+from valence.guide.loop import asks_for, generate, modes_of
+from valence.measure.ability import (
+    LABELLED,
+    HeldOutText,
+    Items,
+    ability_gap,
+    read_text,
+    text_loss,
+    tokenise_text,
+)
+from valence.measure.divergence import LogLikelihoods, divergence, log_likelihoods
+from valence.measure.harness import harness
+from valence.precision import Precision
+from valence.recipe import AbilityRecipe, HarnessRecipe, MeasureRecipe, TextRecipe
+from valence.score.pretrained import resolve
+from valence.stages.found import FindingStages
+from valence.stages.sampling import read_samples, write_samples
+from valence.stages.subject import LabelledText, Subject, checkpoint_digest, subject_of
+from valence.store import digest, read_json, write_json
+
+
+class Common(TypedDict):
+    """What every ability is told."""
+
+    model_name: str
+    seed: int
+    window: int
+    resamples: int
+    precision: Precision
+
+
+Measured = tuple[Findings, tuple[Items, ...]]
+REFERENCE = "reference"
+"""The name of the reference's samples as data, and of its stages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbilityStages:
+    """The abilities that a recipe asks for, of one model after the other."""
+
+    stages: FindingStages
+    measure: MeasureRecipe
+    precision: Precision
+    seed: int
+
+    @property
+    def _ability(self) -> AbilityRecipe:
+        return self.measure.ability
+
+    def of(self, subject: Subject, text: LabelledText | None) -> Findings:
+        """Every ability in every mode, and what the best and the worst mode differ by."""
+        found = Findings()
+        modes = subject.modes(self.measure.modes)
+        made: dict[str, list[str]] = {mode: [] for mode in modes}
+        for mode in modes:
+            for name, part in self._in_mode(subject, mode, text):
+                found += part
+                made[mode].append(name)
+        if text is not None and subject.scheme is not None:
+            found += self._own_text(subject, LABELLED, text)[1]
+        return found + self._gap(subject, made)
+
+    def _in_mode(
+        self, subject: Subject, mode: str, text: LabelledText | None
+    ) -> Iterable[tuple[str, Findings]]:
+        if text is not None:
+            yield self._own_text(subject, mode, text)
+        for name in self._ability.texts:
+            yield self._other_text(subject, mode, name)
+        if self._ability.reference is not None:
+            yield self._divergence(subject, mode)
+        if self.measure.harness is not None:
+            yield self._harness(subject, mode, self.measure.harness)
+
+    def _run(
+        self,
+        subject: Subject,
+        what: str,
+        inputs: dict[str, object],
+        title: str,
+        make: Callable[[Work], Measured],
+    ) -> tuple[str, Findings]:
+        """A stage that also keeps what it found item by item."""
+        name = f"abilities/{subject.label}.{what}"
+
+        def kept(stage: Work) -> Findings:
+            found, items = make(stage)
+            write_json(stage.work / "items.json", [asdict(each) for each in items])
+            return found
+
+        common = {
+            "model": subject.key,
+            "window": subject.window,
+            "resamples": self.measure.resamples,
+            "precision": self.precision,
+            "seed": subject.seed,
+        }
+        return name, self.stages.run(name, {**common, **inputs}, title, kept)
+
+    def _own_text(self, subject: Subject, mode: str, text: LabelledText) -> tuple[str, Findings]:
+        """The loss on the run's own held-out text."""
+
+        def make(stage: Work) -> Measured:
+            return text_loss(
+                subject.checkpoint,
+                text.scheme if subject.known is not None else None,
+                text.held_out,
+                mode,
+                **self._common(subject),
+                on_progress=stage.progress,
+            )
+
+        inputs: dict[str, object] = {"mode": mode, "text": text.key}
+        return self._run(subject, mode, inputs, f"loss of {subject.label} {mode}", make)
+
+    def _other_text(self, subject: Subject, mode: str, name: str) -> tuple[str, Findings]:
+        """The loss on text of another kind."""
+        text = self._text(name)
+
+        def make(stage: Work) -> Measured:
+            return text_loss(
+                subject.checkpoint,
+                subject.known,
+                tokenise_text(text.documents, subject.checkpoint),
+                mode,
+                **self._common(subject),
+                data=name,
+                failures=text.unread,
+                on_progress=stage.progress,
+            )
+
+        inputs: dict[str, object] = {
+            "mode": mode,
+            "text": digest([document.text for document in text.documents]),
+        }
+        title = f"loss of {subject.label} {mode} on {name}"
+        return self._run(subject, f"{mode}@{name}", inputs, title, make)
+
+    def _text(self, name: str) -> HeldOutText:
+        return _read(self._ability.texts[name].model_dump_json())
+
+    def _divergence(self, subject: Subject, mode: str) -> tuple[str, Findings]:
+        """How far the model is from the reference, on the reference's samples."""
+        reference, samples, likelihoods = self._reference
+
+        def make(stage: Work) -> Measured:
+            own = log_likelihoods(
+                subject.checkpoint,
+                subject.known,
+                mode,
+                samples,
+                window=subject.window,
+                precision=self.precision,
+                on_progress=stage.progress,
+            )
+            return divergence(
+                likelihoods,
+                own,
+                data=REFERENCE,
+                model_name=subject.name,
+                mode=mode,
+                seed=subject.seed,
+                resamples=self.measure.resamples,
+            )
+
+        inputs: dict[str, object] = {"mode": mode, "reference": reference}
+        title = f"divergence of {subject.label} {mode}"
+        return self._run(subject, f"{mode}@{REFERENCE}", inputs, title, make)
+
+    @cached_property
+    def _reference(self) -> tuple[str, list[Sample], LogLikelihoods]:
+        """The reference's samples, drawn once, and their likelihood under itself."""
+        recipe = self._ability.reference
+        assert recipe is not None
+        path = resolve(recipe.model, recipe.revision)
+        subject = subject_of(REFERENCE, self.seed, path, label=REFERENCE, window=None)
+        mode = modes_of(subject.scheme)[0]
+        inputs = {
+            "model": checkpoint_digest(path),
+            "samples": recipe.model_dump(mode="json", exclude={"model", "revision", "batch"}),
+            "seed": self.seed,
+            "precision": self.precision,
+        }
+        name = f"samples/{REFERENCE}"
+        with self.stages.space.stage(name, inputs, "sample the reference") as stage:
+            if stage is not None:
+                samples = _drawn(subject, mode, recipe.count, recipe.max_tokens, recipe.batch,
+                                 self.seed, self.precision, stage)  # fmt: skip
+                write_samples(stage.work / "samples.jsonl", samples)
+                likelihoods = log_likelihoods(
+                    subject.checkpoint,
+                    subject.known,
+                    mode,
+                    samples,
+                    window=subject.window,
+                    precision=self.precision,
+                )
+                write_json(stage.work / "likelihoods.json", asdict(likelihoods))
+        folder = self.stages.space.path / name
+        return (
+            self.stages.key(name),
+            read_samples(folder / "samples.jsonl"),
+            LogLikelihoods.from_json(read_json(folder / "likelihoods.json")),
+        )
+
+    def _harness(self, subject: Subject, mode: str, recipe: HarnessRecipe) -> tuple[str, Findings]:
+        """Tasks of lm-evaluation-harness."""
+
+        def make(stage: Work) -> Measured:
+            return harness(
+                subject.checkpoint,
+                subject.known,
+                mode,
+                recipe,
+                **self._common(subject),
+                on_progress=stage.progress,
+            )
+
+        inputs: dict[str, object] = {"mode": mode, "harness": recipe.model_dump(mode="json")}
+        title = f"tasks for {subject.label} {mode}"
+        return self._run(subject, f"{mode}+tasks", inputs, title, make)
+
+    def _gap(self, subject: Subject, made: dict[str, list[str]]) -> Findings:
+        """The best mode less the worst, on the same items."""
+        if subject.scheme is None:
+            return Findings()
+        best, worst = subject.scheme.modes[-1], subject.scheme.modes[0]
+        if not made.get(best) or not made.get(worst):
+            return Findings()
+
+        def items(mode: str) -> list[Items]:
+            folders = [self.stages.space.path / name for name in made[mode]]
+            return [
+                Items.from_json(each)
+                for folder in folders
+                for each in read_json(folder / "items.json")
+            ]
+
+        return self.stages.run(
+            f"abilities/{subject.label}.gap",
+            {mode: [self.stages.key(name) for name in made[mode]] for mode in (best, worst)},
+            f"compare {best} and {worst} of {subject.label}",
+            lambda _: ability_gap(
+                items(best),
+                items(worst),
+                model_name=subject.name,
+                seed=subject.seed,
+                resamples=self.measure.resamples,
+                modes=(best, worst),
+            ),
+        )
+
+    def _common(self, subject: Subject) -> Common:
+        return {
+            "model_name": subject.name,
+            "seed": subject.seed,
+            "window": subject.window,
+            "resamples": self.measure.resamples,
+            "precision": self.precision,
+        }
+
+
+def _drawn(
+    subject: Subject,
+    mode: str,
+    count: int,
+    max_tokens: int,
+    batch: int,
+    seed: int,
+    precision: Precision,
+    stage: Work,
+) -> list[Sample]:
+    """Samples of the distribution itself: temperature 1, nothing cut off."""
+    written = generate(
+        subject.checkpoint,
+        subject.known,
+        mode,
+        asks_for(subject.checkpoint.tokenizer, [""], per_prompt=count, seed=seed),
+        max_tokens=max_tokens,
+        batch=batch,
+        precision=precision,
+        on_progress=stage.progress,
+    )
+    make = partial(Sample, model=subject.name, mode=mode, seed=seed, prompt="")
+    return [
+        make(index=index, text=each.text, ended=each.ended, tokens=each.tokens)
+        for index, each in sorted(written, key=lambda pair: pair[0])
+    ]
+
+
+@cache
+def _read(recipe: str) -> HeldOutText:
+    return read_text(TextRecipe.model_validate_json(recipe))

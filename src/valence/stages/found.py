@@ -1,0 +1,60 @@
+"""Stages that find something out: what they found is kept, and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from valence.data import Findings, Measurement, Series
+from valence.display import Work
+from valence.stages.context import Workspace
+from valence.store import read_json, write_json
+
+
+class FindingStages:
+    """Runs stages in a workspace; `names` are those that were asked for, in order."""
+
+    def __init__(self, space: Workspace) -> None:
+        self.space = space
+        self.names: list[str] = []
+
+    def run(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        title: str,
+        make: Callable[[Work], Findings],
+    ) -> Findings:
+        """What a measure finds, or found before with the same inputs."""
+        with self.space.stage(name, inputs, title) as stage:
+            if stage is not None:
+                found = make(stage)
+                write_json(stage.work / "measurements.json", [asdict(row) for row in found.rows])
+                write_json(stage.work / "series.json", [asdict(one) for one in found.series])
+        self.names.append(name)
+        folder = self.space.path / name
+        return Findings(
+            rows=tuple(Measurement(**row) for row in read_json(folder / "measurements.json")),
+            series=tuple(read_series(row) for row in read_json(folder / "series.json")),
+        )
+
+    def key(self, name: str) -> str:
+        """The digest of a finished stage's inputs."""
+        return self.space.place.key(name)
+
+
+def read_series(plain: Mapping[str, Any]) -> Series:
+    """A series from its plain data; lists in JSON are tuples here."""
+    lists: dict[str, Any] = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
+    return Series(**{**plain, **lists})
+
+
+def write_results(
+    space: Workspace, found: Findings, names: Sequence[str], paired: Sequence[Measurement]
+) -> None:
+    """results.json, series.json, differences.json, and which stages they came from, in order."""
+    write_json(space.path / "differences.json", [asdict(row) for row in paired])
+    write_json(space.path / "results.json", [asdict(row) for row in found.rows])
+    write_json(space.path / "series.json", [asdict(series) for series in found.series])
+    write_json(space.path / "measured.json", list(names))
