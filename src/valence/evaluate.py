@@ -12,7 +12,6 @@ from valence.measure.conclude import conclude_evaluation
 from valence.measure.scoring import scoring_pool
 from valence.recipe import EvaluationRecipe
 from valence.report.evaluation import write_evaluation_page
-from valence.score.table import build_scorer
 from valence.stages.context import Workspace
 from valence.stages.evaluation import check_models, subjects, text_of
 from valence.stages.found import write_results
@@ -48,8 +47,6 @@ def evaluate(
     finished is kept and a second call continues from it.
     """
     check_models(recipe)
-    for metric in recipe.measure.metrics.values():
-        build_scorer(metric.scorer)
     path = out or Path("measures") / recipe.name
     result = Evaluation(path=path)
     with RunDirectory.open(

@@ -11,6 +11,7 @@ from valence.data import Conclusions, Findings
 from valence.display import Display
 from valence.plan import plan
 from valence.recipe import Recipe, SuiteRecipe, build_recipe
+from valence.report.suite import write_suite_page
 from valence.run import Result, Until, run
 from valence.store import RunDirectory, write_json
 
@@ -89,6 +90,8 @@ def run_suite(
         write_json(path / "results.json", [asdict(row) for row in found.rows])
         write_json(path / "series.json", [asdict(series) for series in found.series])
         write_json(path / "conclusions.json", asdict(result.conclusions))
+        if until == "report":
+            write_suite_page(path)
     return result
 
 

@@ -128,19 +128,21 @@ def test_log_p_is_that_of_a_forward_pass_token_by_token(mode: str, control: str)
     found = model_of(checkpoint, mode, control=control).loglikelihood(PAIRS)
     for request, (got, greedy) in zip(PAIRS, found, strict=True):
         context, continuation = request.args
-        seen, nats, best, place = [tokenizer.eos_token_id], 0.0, True, 0
+        seen, counted, place = [tokenizer.eos_token_id], [], 0
         for number, line in enumerate((context + continuation).splitlines(keepends=True)):
             if forced is not None and (number == 0 or control == "segments"):
                 seen.append(forced)
             for token in tokenizer(line, add_special_tokens=False)["input_ids"]:
-                with torch.no_grad():
-                    scores = checkpoint.model(torch.tensor([seen])).logits[0, -1].clone()
-                scores[list(ids)] = -math.inf
                 place += len(tokenizer.decode([token]))
                 if place > len(context):
-                    nats += scores.log_softmax(-1)[token].item()
-                    best &= int(scores.argmax()) == token
+                    counted.append(len(seen))
                 seen.append(token)
+        with torch.no_grad():
+            scores = checkpoint.model(torch.tensor([seen])).logits[0].clone()
+        scores[:, list(ids)] = -math.inf
+        logs = scores.log_softmax(-1)
+        nats = sum(logs[at - 1, seen[at]].item() for at in counted)
+        best = all(int(logs[at - 1].argmax()) == seen[at] for at in counted)
         assert got == pytest.approx(nats, abs=1e-4)
         assert greedy == best
 

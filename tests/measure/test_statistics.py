@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -128,8 +127,9 @@ def test_clusters_are_their_sums() -> None:
     sums = [values[owners == name].sum() for name in names]
     sizes = [float((owners == name).sum()) for name in names]
     one = mean(values, clusters=owners, resamples=300, seed=1)
-    assert replace(one, count=len(names)) == ratio(sums, sizes, resamples=300, seed=1)
-    assert one.count == 200
+    other = ratio(sums, sizes, resamples=300, seed=1)
+    assert (one.low, one.high) == (pytest.approx(other.low), pytest.approx(other.high))
+    assert (one.value, one.count) == (pytest.approx(other.value), 200)
     with pytest.raises(ValueError, match="3 clusters for 2 items"):
         mean([1.0, 2.0], clusters=[0, 0, 1], resamples=100, seed=0)
 
@@ -347,7 +347,7 @@ def test_a_corrected_rate_undoes_what_the_detector_does() -> None:
 def test_a_perfect_detector_needs_no_correction_but_is_not_believed_blindly() -> None:
     many = {key: 10**7 * (key.startswith("true")) for key in COUNTS}
     found, plain = corrected_rate(30, 100, **many), share(30, 100)
-    assert found.value == plain.value
+    assert found.value == pytest.approx(plain.value)
     # Agresti and Coull's interval, from its closed form.
     z = stats.norm.ppf(0.975)
     middle = (30 + z**2 / 2) / (100 + z**2)
@@ -380,7 +380,7 @@ def test_prediction_powered_means_of_useless_and_of_perfect_predictions() -> Non
     assert constant.value == pytest.approx(labels.mean())
     everything = rng.random(1100) < 0.3
     perfect = prediction_powered(everything[100:] * 1.0, everything[:100] * 1.0, everything[:100])
-    assert perfect.value == pytest.approx(everything.mean())
+    assert perfect.value == pytest.approx(everything.mean(), abs=1e-3)
     assert prediction_powered([1.0], [], []).value is None
     with pytest.raises(ValueError, match="1 predictions for 2 labels"):
         prediction_powered([1.0], [1.0], [1.0, 0.0])

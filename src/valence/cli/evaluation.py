@@ -90,7 +90,7 @@ def measure_command(
         }  # fmt: skip
     for one in text or []:
         name, path = _pair(one, "--text")
-        measure.setdefault("ability", {}).setdefault("texts", {})[name] = path
+        measure.setdefault("ability", {}).setdefault("texts", {})[name] = {"path": path}
     if labelled is not None:
         measure["labelled"] = {"annotation": str(labelled)}
     if mode:

@@ -77,12 +77,14 @@ def train_command(
 @app.command("report")
 @in_plain_words
 def report_command(
-    run_dir: Annotated[Path, typer.Argument(help="A run directory with results.")],
+    directory: Annotated[
+        Path, typer.Argument(help="The directory of a run, a suite or a measurement.")
+    ],
 ) -> None:
-    """Write a finished run's report.html again."""
-    from valence.report.journey import write_page
+    """Write the report.html of finished results again."""
+    from valence.report.directory import write_any_page
 
-    out.print(str(write_page(run_dir)), soft_wrap=True)
+    out.print(str(write_any_page(directory)), soft_wrap=True)
 
 
 @app.command("recipes")

@@ -25,16 +25,16 @@ def stream(seed: Sequence[int], device: torch.device) -> Stream:
 
 def arrivals(streams: Sequence[Stream], steps: int, size: int) -> torch.Tensor:
     """Exponential variables of rate 1 [N, S, V], the next ones of each stream."""
-    times: list[torch.Tensor] = []
-    for each in streams:
-        if isinstance(each, np.random.Generator):
-            # In float64: of float32 ones, one in two million is 0, and 0 wins every race.
-            drawn = each.standard_exponential((steps, size))
-            times.append(torch.from_numpy(drawn).float())
+    # In float64: of float32 ones, one in two million is 0, and 0 wins every race.
+    drawn_NSV = np.empty((len(streams), steps, size))
+    others: list[torch.Tensor] = []
+    for each, drawn_SV in zip(streams, drawn_NSV, strict=True):
+        if isinstance(each, torch.Generator):
+            empty_SV = torch.empty(steps, size, device=each.device)
+            others.append(empty_SV.exponential_(generator=each))
         else:
-            empty = torch.empty(steps, size, device=each.device)
-            times.append(empty.exponential_(generator=each))
-    return torch.stack(times)
+            each.standard_exponential(out=drawn_SV)
+    return torch.stack(others) if others else torch.from_numpy(drawn_NSV).float()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

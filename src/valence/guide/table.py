@@ -11,7 +11,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from transformers import LogitsProcessor
 
@@ -25,9 +27,26 @@ def build_guide(
     spec: options.Spec, checkpoint: Checkpoint, known: ControlScheme | None, mode: str
 ) -> LogitsProcessor:
     """The guide that a name stands for; raises `ControlError` if there is none."""
-    name, given = options.spec_parts(
-        spec, noun="guide", error=ControlError, example="{'mine:gentle': {strength: 0.5}}"
-    )
+    name, given = _parts(spec)
+    bound = partial(guide_factory(spec), checkpoint, known, mode)
+    try:
+        made = options.build_with(bound, given, where=f"guide `{name}`", error=ControlError)
+    except ValenceError:
+        raise
+    except Exception as error:  # Foreign code raises whatever it likes.
+        raise _not_loaded(name, error) from None
+    if not callable(made):
+        raise ControlError(
+            f"`{name}` did not make a guide",
+            where="measure.guides",
+            fix="It must return something that is called with tokens and scores.",
+        )
+    return made
+
+
+def guide_factory(spec: options.Spec) -> Callable[..., LogitsProcessor]:
+    """What makes the guide that a name stands for; raises `ControlError` if there is none."""
+    name, _ = _parts(spec)
     module, colon, attribute = name.partition(":")
     if not colon:
         raise ControlError(
@@ -38,22 +57,24 @@ def build_guide(
     if os.getcwd() not in sys.path:  # A module beside the recipe, as `python -m` finds it.
         sys.path.append(os.getcwd())
     try:
-        factory = getattr(importlib.import_module(module), attribute)
-        bound = partial(factory, checkpoint, known, mode)
-        made = options.build_with(bound, given, where=f"guide `{name}`", error=ControlError)
-    except ValenceError:
-        raise
-    except Exception as error:  # Foreign code raises whatever it likes.
-        raise ControlError(
-            f"cannot load guide `{name}` ({type(error).__name__}: {error})",
-            where="measure.guides",
-            fix="The module must be importable from here, and its factory must take a"
-            " checkpoint, a scheme, a mode and the options that were given.",
-        ) from None
-    if not callable(made):
-        raise ControlError(
-            f"`{name}` did not make a guide",
-            where="measure.guides",
-            fix="It must return something that is called with tokens and scores.",
+        factory: Callable[..., LogitsProcessor] = getattr(
+            importlib.import_module(module), attribute
         )
-    return made
+    except Exception as error:  # Foreign code raises whatever it likes.
+        raise _not_loaded(name, error) from None
+    return factory
+
+
+def _parts(spec: options.Spec) -> tuple[str, dict[str, Any]]:
+    return options.spec_parts(
+        spec, noun="guide", error=ControlError, example="{'mine:gentle': {strength: 0.5}}"
+    )
+
+
+def _not_loaded(name: str, error: Exception) -> ControlError:
+    return ControlError(
+        f"cannot load guide `{name}` ({type(error).__name__}: {error})",
+        where="measure.guides",
+        fix="The module must be importable from here, and its factory must take a"
+        " checkpoint, a scheme, a mode and the options that were given.",
+    )

@@ -11,28 +11,26 @@ from valence.annotate.read import Annotation
 from valence.data import Mark
 from valence.pack.ragged import Offsets
 
-Marks = Mapping[str, Sequence[Mark]]
-"""Marks in characters, by the id of their document."""
+Marks = Mapping[tuple[str, str], Sequence[Mark]]
+"""Marks in characters, by the id and the text of their document: ids may stand twice."""
 
 
-def read_marks(annotation: Annotation, name: str) -> Marks | None:
-    """The marks that one scorer kept beside its rewards; None if it keeps none.
+def read_marks(annotation: Annotation, name: str, *, held_out: bool | None = True) -> Marks | None:
+    """The marks that one scorer kept beside its rewards, of one split, or both for None.
 
-    An id that several documents have is left out: nothing tells whose its marks are. Raises
-    `MissingFileError` where there are no such rewards.
+    None if it keeps none. Raises `MissingFileError` where there are no such rewards.
     """
-    found: dict[str, tuple[Mark, ...]] = {}
-    seen: set[str] = set()
-    for _, scores in annotation.tables(name):
+    found: dict[tuple[str, str], tuple[Mark, ...]] = {}
+    for texts, scores in annotation.tables(name):
         if "marks" not in scores.column_names:
             return None
-        for row in scores.select(["id", "marks"]).to_pylist():
-            key, marks = row["id"], row["marks"]
-            if key not in seen and marks:
-                found[key] = tuple(Mark(**mark) for mark in marks)
-            elif key in seen:
-                found.pop(key, None)
-            seen.add(key)
+        for row, scored in zip(
+            texts.select(["id", "text", "held_out"]).to_pylist(),
+            scores["marks"].to_pylist(),
+            strict=True,
+        ):
+            if scored and held_out in (None, row["held_out"]):
+                found[row["id"], row["text"]] = tuple(Mark(**mark) for mark in scored)
     return found
 
 

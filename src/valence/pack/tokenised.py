@@ -64,9 +64,8 @@ def tokenise(
 ) -> Tokenised:
     """Tokenise documents once each; those without any reward are left out, if not `unrewarded`.
 
-    Stops after the document in which `max_tokens` is reached. `marks` by document id are told
-    in tokens (see `pack/marks.py`). Raises `CorpusError` if no
-    document has a reward.
+    Stops after the document in which `max_tokens` is reached. `marks` (see `pack/marks.py`) are
+    told in tokens. Raises `CorpusError` if no document has a reward.
     """
     ids: list[Ids] = []
     segments: list[Offsets] = []
@@ -85,7 +84,8 @@ def tokenise(
         ids.append(encoded.ids)
         names.append(encoded.item.document.id)
         if marks is not None:
-            marked.append(in_tokens(marks.get(names[-1], ()), encoded.offsets) + total)
+            key = names[-1], encoded.item.document.text
+            marked.append(in_tokens(marks.get(key, ()), encoded.offsets) + total)
         text = encoded.item.document.text
         sizes.append((len(encoded.ids), len(text), len(text.encode())))
         total += len(encoded.ids)

@@ -26,8 +26,6 @@ class JudgingRecipe(Part):
     beside them others, each fitted on the states at the share where it reads."""
     bins: Positive = 15
     """Bins of the calibration error and the reliability plot."""
-    judge_tokens: Positive = 200_000
-    """About so many training tokens are read, for fitting and for the threshold."""
 
     @model_validator(mode="after")
     def _shares_ascend(self) -> JudgingRecipe:

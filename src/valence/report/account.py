@@ -30,6 +30,12 @@ def stage_facts(run: Path, recipe: Recipe, kind: str) -> dict[str, Facts]:
     return {label: facts for label, facts in found.items() if facts}
 
 
+def _trainings(run: Path, recipe: Recipe) -> dict[str, Facts]:
+    """Facts of the models that were trained; one that was kept as it was has none of these."""
+    found = stage_facts(run, recipe, "models")
+    return {label: facts for label, facts in found.items() if "train_seconds" in facts}
+
+
 def steps(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
     """The stages of the run, each with a sentence or two."""
     text, rewards = _annotation_facts(run, recipe)
@@ -91,7 +97,7 @@ def notes(recipe: Recipe) -> Iterator[str]:
 def ledger(run: Path, recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What the run cost, as (label, value)."""
     text, rewards = _annotation_facts(run, recipe)
-    models, packs = stage_facts(run, recipe, "models"), stage_facts(run, recipe, "packs")
+    models, packs = _trainings(run, recipe), stage_facts(run, recipe, "packs")
     flops = sum(facts["flops"] for facts in models.values())
     seconds = sum(facts["train_seconds"] for facts in models.values())
     if rewards:
@@ -191,7 +197,7 @@ def _segments(recipe: Recipe) -> str:
 
 
 def _train_sentence(run: Path, recipe: Recipe) -> str:
-    models = list(stage_facts(run, recipe, "models").values())
+    models = list(_trainings(run, recipe).values())
     packs = list(stage_facts(run, recipe, "packs").values())
     if not models or not packs:
         return "No training is recorded here."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import ceil, isnan, nan
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,7 +20,6 @@ from valence.report.drawing import (
     log_if_wide,
     marker,
     plain_ticks,
-    settle,
     shortened,
     to_svg,
 )
@@ -27,7 +27,7 @@ from valence.report.kinds import Kind
 from valence.report.panels import Line, Panel, Point
 
 _WIDE, _NARROW = 540.0, 285.0
-_DASHES = ("-", "--", ":", "-.")
+_DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 _DENSE = 14
 """Lines with more points than this have a band, not bars."""
 
@@ -56,7 +56,6 @@ def lines_figure(
         figure.supxlabel(kind.x, fontsize=8.5)
         figure.supylabel(y, fontsize=8.5)
         _legend(figure, panels, columns=2 if narrow else 4)
-        settle(every[0])
         return to_svg(every[0], prefix=prefix, alt=alt)
 
 
@@ -127,10 +126,15 @@ def _intervals(axes: Axes, line: Line, moved: float) -> None:
             [p.x for p in line.points], low, high, color=line.colour, alpha=0.14, linewidth=0
         )
         return
-    for point in line.points:
-        if point.low is not None and point.high is not None:
-            at = (point.x + moved, point.x + moved)
-            axes.plot(at, (point.low, point.high), color=line.colour, linewidth=1, alpha=0.5)
+    known = [p for p in line.points if p.low is not None and p.high is not None]
+    axes.vlines(
+        [point.x + moved for point in known],
+        [point.low or 0.0 for point in known],
+        [point.high or 0.0 for point in known],
+        color=line.colour,
+        linewidth=1,
+        alpha=0.5,
+    )
 
 
 def _ends(points: Sequence[Point]) -> Iterator[list[float | None]]:
@@ -140,14 +144,15 @@ def _ends(points: Sequence[Point]) -> Iterator[list[float | None]]:
 
 def _dots(axes: Axes, points: Sequence[Point], line: Line, kind: Kind, moved: float = 0.0) -> None:
     """A marker at each point, of an area by its count where that matters."""
-    seen = [point for point in points if point.y is not None]
+    seen = [(point.x + moved, point.y, point.count) for point in points if point.y is not None]
     if len(points) > _DENSE or not seen:
         return
-    most = max((point.count for point in seen), default=1) or 1
-    sizes = [6 + 42 * point.count / most for point in seen] if kind.sized else 22.0
+    xs, ys, counts = zip(*seen, strict=True)
+    most = max(counts) or 1
+    sizes = [6 + 42 * count / most for count in counts] if kind.sized else 22.0
     axes.scatter(
-        [point.x + moved for point in seen],
-        [point.y for point in seen],
+        xs,
+        ys,
         s=sizes,
         marker=marker(line.style),
         color=line.colour,
@@ -220,7 +225,7 @@ def _named(panels: Sequence[Panel]) -> dict[str, Line]:
 
 
 def _legend(figure: Figure, panels: Sequence[Panel], *, columns: int) -> None:
-    """One for all panels, below them, where there is more than one name."""
+    """One for all panels, above them, where there is more than one name."""
     named = _named(panels)
     if len(named) < 2:
         return
@@ -240,7 +245,7 @@ def _legend(figure: Figure, panels: Sequence[Panel], *, columns: int) -> None:
     figure.legend(
         handles,
         names,
-        loc="outside lower left",
+        loc="outside upper left",
         ncols=columns,
         frameon=False,
         fontsize=7.5,

@@ -101,7 +101,7 @@ def metric_info(name: str, measure: MeasureRecipe) -> MetricInfo:
     if base.startswith("redteam_"):
         return _attack(name, measure)
     for group, known in ((ABILITIES, _ABILITIES), (SPREAD, _SPREAD), (JUDGING, _JUDGING)):
-        if base in known and base not in measure.metrics:
+        if base in known and base not in measure.metrics and _fits(group, where):
             return _info(name, group, known[base], _at(where, group))
     found = _of_samples(base, measure)
     if found is not None:
@@ -127,6 +127,11 @@ def _info(name: str, group: str, reading: Reading, where: str) -> MetricInfo:
     if where:
         label = f"{label}, {where}"
     return MetricInfo(name=name, label=label, lower_is_better=lower, note=note, group=group)
+
+
+def _fits(group: str, where: str) -> bool:
+    """A verdict may also be the confidence in an answer: then questions stand after the @."""
+    return group != JUDGING or not where or where.endswith("%") or "tokens" in where
 
 
 def _at(where: str, group: str) -> str:

@@ -13,7 +13,7 @@ from valence.report.content import Report
 from valence.report.drawing import Look
 from valence.report.grid import GridRow, Summaries, grid, summaries
 from valence.report.marked import escape
-from valence.report.metrics import CONFIDENCE, KNOWLEDGE, confidence_in, plain
+from valence.report.metrics import CONFIDENCE, KNOWING, KNOWLEDGE, confidence_in, plain
 from valence.report.table import swatch
 
 Column = tuple[str, str, str]
@@ -37,27 +37,29 @@ _AT_END: tuple[Column, ...] = (
 def verdict_table(reports: Mapping[str, Report], look: Look) -> str:
     """How well each model judges, by what reads it out: a row for each of its judges."""
     measured = _measured(reports)
-    columns = [*_areas(measured), *(each for each in _AT_END if each[2] in measured)]
+    areas, long = _areas(measured)
+    columns = [*areas, *(each for each in _AT_END if each[2] in measured), *long]
     return _table("Verdicts by model and read-out", "model · read-out", columns, reports, look)
 
 
-def _areas(measured: Iterable[str]) -> list[Column]:
-    """AUROC by share of the text, and of long texts by tokens."""
+def _areas(measured: Iterable[str]) -> tuple[list[Column], list[Column]]:
+    """AUROC by share of the text, and of long texts after some tokens and at the end."""
     found = [name.removeprefix(f"{VERDICT}@") for name in measured if name.startswith(VERDICT)]
     shares = sorted((each for each in found if each.endswith("%")), key=lambda s: float(s[:-1]))
     cuts = dict.fromkeys(each.partition("-")[0] for each in found if "tokens" in each)
     group = "AUROC after so much of the text"
     columns = [(group, share, f"{VERDICT}@{share}") for share in shares]
     columns.append((group if shares else "AUROC", "100%" if shares else "at the end", VERDICT))
+    long = []
     for cut in cuts:
         number = cut.removesuffix("tokens")
         group = f"AUROC of texts longer than {number} tokens"
-        columns += [
+        long += [
             (group, f"after {number}", f"{VERDICT}@{cut}"),
             (group, "at the end", f"{VERDICT}@{cut}-whole"),
             (group, "difference", f"{VERDICT}@{cut}-gain"),
         ]
-    return columns
+    return columns, long
 
 
 def attack_tables(reports: Mapping[str, Report], look: Look) -> str:
@@ -66,11 +68,11 @@ def attack_tables(reports: Mapping[str, Report], look: Look) -> str:
     tables = []
     for metric in dict.fromkeys(name.partition("@")[2] for name in names):
         ours = [n.removeprefix("redteam_").partition("@")[0] for n in names if n.endswith(metric)]
-        without = [a for a in ("unprompted", "control_mean", "control") if a in ours]
+        without: list[str] = [a for a in ("unprompted", "control_mean", "control") if a in ours]
         chosen = [a for a in ours if a.endswith("_selected")]
         calls = [a for a in ours if a.endswith("_calls")]
         attacks = [a for a in ours if a not in {*without, *chosen, *calls}]
-        groups = {
+        groups: dict[str, list[str]] = {
             "without an attack": without,
             "worst prompt, fresh texts": attacks,
             "as it was chosen": chosen,
@@ -94,10 +96,13 @@ def _attack(name: str) -> str:
 def knowing_tables(reports: Mapping[str, Report], look: Look) -> str:
     """What is known and abstained from, and how good each confidence is, by set of questions."""
     tables = []
-    measured = _measured(reports)
-    places = [
-        n.partition("@")[2] for n in measured if _base(n) in KNOWLEDGE or confidence_in(_base(n))
+    measured = [
+        name
+        for report in reports.values()
+        for name in report.measured()
+        if report.info(name).group == KNOWING
     ]
+    places = map(_where, measured)
     for place in dict.fromkeys(places):
         known = [(f"{name}@{place}" if place else name) for name in KNOWLEDGE]
         columns = [("", KNOWLEDGE[_base(name)][0], name) for name in known if name in measured]
@@ -134,7 +139,8 @@ def _confidences(place: str, reports: Mapping[str, Report], look: Look) -> str:
         found = summaries(report.measurements)
         for model, mode in _owners(found):
             title_of = f"{title}: {model} · {mode}" if title else f"{model} · {mode}"
-            names = (confidence_in(_base(n)) for n in report.measured() if _where(n) == place)
+            ours = (n for n in report.measured() if report.info(n).group == KNOWING)
+            names = (confidence_in(_base(n)) for n in ours if _where(n) == place)
             for confidence in dict.fromkeys(each[0] for each in names if each is not None):
                 at = f"@{place}" if place else ""
                 cells = tuple(

@@ -96,7 +96,7 @@ def measure_folders(folder: Path, rows: Rows) -> list[Path]:
         names = [n for n in read_json(folder / "measured.json") if n.startswith("measures/")]
         return [folder / name for name in names if (folder / name).is_dir()]
     order = list(dict.fromkeys((row.model, row.mode, row.seed) for row in rows))
-    found = {}
+    found: dict[tuple[str, str, int], Path] = {}
     for inner in sorted(folder.glob("measures/*/measurements.json")):
         first = read_rows(inner.parent, inner.name)[:1]
         found |= {(row.model, row.mode, row.seed): inner.parent for row in first}

@@ -78,7 +78,7 @@ def _every(report: Report, look: Look) -> str:
     order = [*GROUPS, *groups]
     return "".join(
         _folded(
-            f"Every number: {group or 'other'} ({len(groups[group])} metrics)",
+            f"Every number: {group or 'other'} ({len(groups[group])})",
             results_table(_only(report, groups[group]), look),
         )
         for group in sorted(groups, key=order.index)

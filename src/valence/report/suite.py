@@ -16,9 +16,10 @@ from valence.report.frame import figure, framed
 from valence.report.front import front_picture
 from valence.report.journey import build_report
 from valence.report.marked import escape, marked_html
-from valence.report.metrics import ATTACKS, GROUPS, JUDGING, KNOWING
-from valence.report.pivots import attack_tables, knowing_tables, metric_table, verdict_table
+from valence.report.metrics import GROUPS
+from valence.report.pivots import metric_table
 from valence.report.reading import require_results
+from valence.report.topics import TOPICS, about
 from valence.store import write_text
 
 _OPEN_TABLES = 4
@@ -39,6 +40,7 @@ class Suite:
         return Look(
             models=tuple(dict.fromkeys(m for report in reports for m in report.models())),
             modes=tuple(dict.fromkeys(m for report in reports for m in report.modes())),
+            bases={m: report.variant(m).base for report in reports for m in report.models()},
         )
 
     def shared(self) -> list[str]:
@@ -88,7 +90,10 @@ def render_suite(suite: Suite) -> str:
         "Conclusions": _conclusions(suite),
         **_topics(suite, look),
         **_tables(suite, look),
-        **{f"Run: {name}": _run(name, r, look) for name, r in suite.reports.items()},
+        **{
+            f"Run: {name}": _run(name, report, look, f"run{at}")
+            for at, (name, report) in enumerate(suite.reports.items())
+        },
         "Recipe": _recipe(suite),
     }
     return framed(f"Valence: {suite.recipe.name}", suite.recipe.description, contents)
@@ -115,21 +120,16 @@ def _link(name: str) -> str:
 
 def _topics(suite: Suite, look: Look) -> dict[str, str]:
     """One table of all runs for each question that they asked."""
-    headings = {
-        "Verdicts after EOS": (JUDGING, verdict_table),
-        "Red team": (ATTACKS, attack_tables),
-        "Knowing what it knows": (KNOWING, knowing_tables),
-    }
     found = {}
-    for heading, (group, tables) in headings.items():
+    for topic in TOPICS:
         ours = {
             name: report
             for name, report in suite.reports.items()
-            if any(report.info(metric).group == group for metric in report.measured())
+            if any(report.info(metric).group == topic.group for metric in report.measured())
         }
-        text = tables(ours, look) if ours else ""
-        if text:
-            found[heading] = text
+        tables = topic.tables(ours, look) if ours and topic.tables is not None else ""
+        if tables:
+            found[topic.heading] = about(topic) + tables
     return found
 
 
@@ -142,25 +142,24 @@ def _tables(suite: Suite, look: Look) -> dict[str, str]:
         return {}
     folded = sum(map(len, groups.values())) > _OPEN_TABLES
     text = "".join(
-        f"<details{'' if folded else ' open'}><summary>{escape(group)}: {len(tables)} metrics"
+        f"<details{'' if folded else ' open'}><summary>{escape(group)} ({len(tables)})"
         f"</summary>{''.join(tables)}</details>\n"
         for group, tables in groups.items()
     )
     return {"Metric by metric": text}
 
 
-def _run(name: str, report: Report, look: Look) -> str:
-    """A run in small: what it is, its pictures, and the way to its page."""
+def _run(name: str, report: Report, look: Look, slug: str) -> str:
+    """A run in small: what it is, its pictures (their ids begin with `slug`), a link."""
     lead = f"<p>{escape(report.lead)}</p>" if report.lead else ""
-    pictures = "\n".join(_pictures(name, report, look))
+    pictures = "\n".join(_pictures(report, look, slug))
     return (
         f"{lead}\n<p>{_link(name)} has every number, samples to read and the training.</p>\n"
         f'<div class="small">{pictures}</div>'
     )
 
 
-def _pictures(name: str, report: Report, look: Look) -> Iterator[str]:
-    slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+def _pictures(report: Report, look: Look, slug: str) -> Iterator[str]:
     front = front_picture(report, look) if report.samples or report.strips else None
     if front is not None:
         yield figure(front.draw, name=f"{slug}-front", alt=front.alt, caption=front.caption)

@@ -59,21 +59,18 @@ def topic_sections(report: Report, look: Look) -> dict[str, str]:
     return {heading: text for heading, text in found.items() if text}
 
 
+def about(topic: Topic) -> str:
+    """What a section says first, as HTML."""
+    return f"<p>{topic.about}</p>\n" if topic.about else ""
+
+
 def _section(topic: Topic, report: Report, look: Look) -> str:
-    measured = any(report.info(name).group == topic.group for name in report.measured())
+    ours = [name for name in report.measured() if report.info(name).group == topic.group]
     tables = ""
-    if topic.group == JUDGING and VERDICT in report.measured():
+    # Settings of a sweep stand in the comparison only, all else also in the table of the topic.
+    if VERDICT in ours and (ours == [VERDICT] or report.variants):
         tables = comparison_table(comparison(report, VERDICT), look)
-    if topic.tables is not None and measured and _rich(topic, report):
+    if topic.tables is not None and ours and ours != [VERDICT]:
         tables += topic.tables({"": report}, look)
     lines = curve_figures(report, look, topic.group, name=topic.group.replace(" ", "-"))
-    if not tables and not lines:
-        return ""
-    about = f"<p>{topic.about}</p>\n" if topic.about else ""
-    return f"{about}{tables}{lines}"
-
-
-def _rich(topic: Topic, report: Report) -> bool:
-    """Whether there is more to put into one table than the comparison shows."""
-    ours = [name for name in report.measured() if report.info(name).group == topic.group]
-    return ours != [VERDICT]
+    return f"{about(topic)}{tables}{lines}" if tables or lines else ""

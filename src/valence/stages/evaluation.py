@@ -7,12 +7,14 @@ from pathlib import Path
 
 from valence.annotate import Annotation
 from valence.control import ControlScheme
-from valence.errors import MissingFileError
+from valence.errors import MissingFileError, RecipeError
+from valence.guide.table import guide_factory
 from valence.model import load_tokenizer
 from valence.pack import tokenise
-from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe
+from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe, SampleRecipe
+from valence.score.table import build_scorer
 from valence.stages.annotation import some_documents, used_rewards
-from valence.stages.subject import LabelledText, Subject, subject_of
+from valence.stages.subject import UNBOUNDED, LabelledText, Subject, context_of, subject_of
 from valence.store import digest
 
 FITTED_CHARS = 600_000
@@ -29,9 +31,33 @@ def check_models(recipe: EvaluationRecipe) -> None:
                 fix="Give a checkpoint directory, for instance runs/demo/models/conditional.",
             )
         load_tokenizer(path)
+        _check_length(recipe, path)
+    for metric in recipe.measure.metrics.values():
+        build_scorer(metric.scorer)
+    for guide in recipe.measure.guides.values():
+        guide_factory(guide)
     if recipe.measure.labelled is not None:
         annotation = Annotation(Path(recipe.measure.labelled.annotation))
         used_rewards(annotation, recipe.measure.labelled.rewards)
+
+
+def _check_length(recipe: EvaluationRecipe, path: Path) -> None:
+    """Raise `RecipeError` for texts that are longer than a model can hold."""
+    context = context_of(path, UNBOUNDED)
+    own = recipe.sample or SampleRecipe()
+    asked = {
+        f"measure.scenarios.{name}.max_tokens": scenario.max_tokens or own.max_tokens
+        for name, scenario in recipe.measure.scenarios.items()
+    }
+    if recipe.sample is not None:
+        asked["sample.max_tokens"] = recipe.sample.max_tokens
+    for key, tokens in asked.items():
+        if tokens >= context:
+            raise RecipeError(
+                f"is {tokens}, and {path} has a context of {context} tokens",
+                where=key,
+                fix=f"Give fewer than {context}, for instance --max-tokens {context // 2}.",
+            )
 
 
 def subjects(recipe: EvaluationRecipe) -> Iterator[Subject]:

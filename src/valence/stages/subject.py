@@ -109,7 +109,7 @@ def checkpoint_digest(path: Path) -> str:
     return digest_files([*files, *sorted(path.glob("*.safetensors"))])
 
 
-def context_of(path: Path) -> int:
-    """How many tokens of context a loss is measured with."""
+def context_of(path: Path, most: int = LONGEST_WINDOW) -> int:
+    """How many tokens of context a model has, or `most` if it has more."""
     config = AutoConfig.from_pretrained(path, local_files_only=True).get_text_config()
-    return min(getattr(config, "max_position_embeddings", None) or UNBOUNDED, LONGEST_WINDOW)
+    return min(getattr(config, "max_position_embeddings", None) or UNBOUNDED, most)

@@ -166,7 +166,7 @@ def test_numbers_are_in_the_metrics_own_unit(weak: tuple[Checkpoint, int], tmp_p
     assert one.low == pytest.approx(-1000 * other.high)
 
 
-@pytest.mark.parametrize("calls", [1, 2, 4, 8, 9, 12, 15])
+@pytest.mark.parametrize("calls", [1, 3, 8, 11, 15])
 def test_an_interrupted_attack_is_resumed_with_the_same_results(
     weak: tuple[Checkpoint, int], tmp_path: Path, calls: int
 ) -> None:

@@ -141,8 +141,8 @@ def passes(
     """Passes of at most `window` tokens of context in which each counted token is read once.
 
     If those that are counted can be predicted in one pass, they are, with as much before them
-    as there is room for; otherwise the passes follow each other without overlap. All but a
-    first begin with the `carried` control token.
+    as there is room for; otherwise the passes follow each other, and only the last reads some
+    tokens again. All but a first begin with the `carried` control token.
     """
     if not len(counted):
         return []
@@ -159,10 +159,12 @@ def passes(
     begin, end = 0, window
     while begin < last:
         inside = counted[(counted > begin) & (counted <= end)]
-        front = head[:0] if begin == 0 else head
+        # The last has room for some of what was read before.
+        start = min(begin, last - room) if end >= last else begin
+        front = head[:0] if start == 0 else head
         if len(inside):
-            part = np.concatenate([front, ids[begin : int(inside.max()) + 1]])
-            found.append(Pass(ids=part, counted=inside - begin + len(front)))
+            part = np.concatenate([front, ids[start : int(inside.max()) + 1]])
+            found.append(Pass(ids=part, counted=inside - start + len(front)))
         begin, end = end, end + room
     return found
 

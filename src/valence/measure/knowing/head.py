@@ -19,7 +19,8 @@ from torch.nn import functional
 from valence.corpus.readers import is_held_out
 from valence.objective.readout import Kind, Readout
 
-STEPS, BATCH, CHECKED = 1000, 128, 25
+STEPS, BATCH, CHECKED, PATIENCE = 300, 4096, 10, 5
+"""It stops when so many checks, one every so many steps, have brought nothing better."""
 INNER = 0.2
 """Share of the groups by which it is decided when to stop."""
 
@@ -68,15 +69,18 @@ def _descend(
     inner_ND: torch.Tensor,
     inner_N2: torch.Tensor,
 ) -> None:
-    optimizer = torch.optim.AdamW(readout.parameters(), lr=1e-3, weight_decay=1e-1)
-    best, kept = float("inf"), {}
+    optimizer = torch.optim.AdamW(readout.parameters(), lr=1e-2, weight_decay=1e-2)
+    best, kept, idle = float("inf"), {}, 0
     for step in range(STEPS + 1):
         if step % CHECKED == 0:
             with torch.no_grad():
                 loss = float(functional.cross_entropy(readout(inner_ND), inner_N2))
+            idle = idle + 1 if loss >= best else 0
+            if idle > PATIENCE:
+                break
             if loss < best:
                 best, kept = loss, {k: v.clone() for k, v in readout.state_dict().items()}
-        some = torch.randint(0, len(states_ND), (BATCH,))
+        some = torch.randperm(len(states_ND))[:BATCH]
         descent = functional.cross_entropy(readout(states_ND[some]), targets_N2[some])
         optimizer.zero_grad()
         descent.backward()  # type: ignore[no-untyped-call]

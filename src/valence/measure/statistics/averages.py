@@ -31,6 +31,9 @@ def ratio(
     clusters) are drawn whole. None without items or with a denominator that sums to 0. Of
     items that are all equal there is no interval: for hits of 0 or 1 that is what `share` is
     for. An interval of numbers that are all 0 or more (or less) does not pass 0.
+
+    In simulation it covers 93 to 97% for 64 items or more, also where 90% are 0. It covers
+    about 91% of 20 items with a long tail (lognormal) and 80% of 20 of which 2 are not 0.
     """
     top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, np.float64)
     count = len(top)

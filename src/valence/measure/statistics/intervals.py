@@ -17,7 +17,8 @@ MOST_DRAWN = 2048
 """With more items than this the correction for skewness does what resampling would."""
 DEGENERATE = 0.001
 """Share of resamples without any variance from which on the bootstrap is not used."""
-ROUNDING = 1e-9
+ROUNDING = 1e-12
+"""Of what is this much smaller nothing is left but rounding; of squares, its root."""
 TAIL = (1 - CONFIDENCE) / 2
 
 
@@ -77,7 +78,7 @@ def ratio_interval(top_G: Floats, bottom_G: Floats, *, resamples: int, seed: int
         return by_formula
     shift_R, error_R = _resampled(residual_G, bottom_G, resamples, seed)
     error = math.sqrt(float((residual_G**2).sum())) / float(bottom_G.sum())
-    varied_R = error_R > ROUNDING * error
+    varied_R = error_R > math.sqrt(ROUNDING) * error
     if np.mean(~varied_R) > DEGENERATE:
         return by_formula
     low, high = np.quantile(shift_R[varied_R] / error_R[varied_R], [TAIL, 1 - TAIL])

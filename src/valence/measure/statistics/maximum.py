@@ -71,4 +71,5 @@ def _influence(sorted_N: Floats, k: int) -> Floats:
     below = np.concatenate([[0.0], np.cumsum(weights * sorted_N[:-1])])
     above = np.concatenate([np.cumsum((weights * sorted_N[1:])[::-1])[::-1], [0.0]])
     without = below + above
-    return (count - 1) * (without.mean() - without)
+    added: Floats = (count - 1) * (without.mean() - without)
+    return added

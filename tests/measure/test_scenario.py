@@ -1,0 +1,165 @@
+"""Scenarios: prompts read, seeds of samples, and what is scored of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from valence.control import ControlScheme
+from valence.data import Failure, Sample, Score
+from valence.errors import CorpusError, MissingFileError
+from valence.measure.rewards import sample_rows, values_of
+from valence.measure.scenario import Scenario, read_prompts, scenarios
+from valence.measure.scoring import Judged, Scoring, judge_texts, judged_text, scoring_pool
+from valence.model import train_tokenizer
+from valence.recipe import MeasureRecipe, MetricRecipe, SampleRecipe, ScenarioRecipe
+from valence.score.table import build_scorer
+
+BAD = {"regex": {"patterns": ["bad"]}}
+METRIC = MetricRecipe(scorer=BAD, scale=-1.0)
+
+
+def sample(index: int, text: str, *, ended: bool = True, prompt: str = "") -> Sample:
+    return Sample(
+        model="m", mode="good", seed=0, index=index, prompt=prompt, text=text, ended=ended,
+        tokens=len(text),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    scheme = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,))
+    return train_tokenizer(["a few words of text"] * 3, 300, scheme, max_length=64)
+
+
+def test_prompts_come_from_rows_and_from_lines(tmp_path: Path) -> None:
+    rows = tmp_path / "prompts.jsonl"
+    rows.write_text("".join(json.dumps({"said": f"p{n}", "score": n}) + "\n" for n in range(5)))
+    assert read_prompts(ScenarioRecipe(prompts=str(rows), column="said"), 0) == (
+        "p0", "p1", "p2", "p3", "p4",
+    )  # fmt: skip
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("one\n\ntwo words\n")
+    assert read_prompts(ScenarioRecipe(prompts=str(lines)), 0) == ("one", "two words")
+
+
+def test_a_part_of_the_prompts_is_seeded_and_in_order(tmp_path: Path) -> None:
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("".join(f"{n:02d}\n" for n in range(50)))
+    recipe = ScenarioRecipe(prompts=str(lines), count=7)
+    found = read_prompts(recipe, 3)
+    assert len(found) == 7 and list(found) == sorted(found)
+    assert found == read_prompts(recipe, 3) != read_prompts(recipe, 4)
+
+
+def test_a_file_without_prompts_and_one_that_is_not_there_say_so(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n\n")
+    with pytest.raises(CorpusError, match="holds no prompt"):
+        read_prompts(ScenarioRecipe(prompts=str(empty)), 0)
+    with pytest.raises(MissingFileError):
+        read_prompts(ScenarioRecipe(prompts=str(tmp_path / "none.jsonl")), 0)
+
+
+def test_settings_of_a_scenario_replace_those_of_the_sample(tmp_path: Path) -> None:
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("one\ntwo\n")
+    measure = MeasureRecipe(
+        scenarios={"asked": ScenarioRecipe(prompts=str(lines), per_prompt=3, max_tokens=5)}
+    )
+    free, asked = scenarios(SampleRecipe(count=10, temperature=0.7), measure, 0)
+    assert (free.count, asked.count) == (10, 6)
+    assert (asked.settings.max_tokens, asked.settings.temperature) == (5, 0.7)
+    assert (free.metric("harm"), asked.metric("harm")) == ("harm", "harm@asked")
+    assert asked.clustered and not free.clustered
+    (alone,) = scenarios(None, measure, 0)
+    assert alone.name == "asked"
+
+
+def test_every_sample_has_a_seed_of_its_own(tokenizer: PreTrainedTokenizerFast) -> None:
+    def seeds(name: str, seed: int) -> list[tuple[int, ...]]:
+        scenario = Scenario(name=name, prompts=("a", "few"), per_prompt=3, settings=SampleRecipe())
+        return [ask.seed for ask in scenario.asks(tokenizer, seed)]
+
+    assert len({*seeds("x", 0), *seeds("x", 1), *seeds("y", 0)}) == 18
+    assert seeds("x", 0) == seeds("x", 0)
+
+
+def test_a_prompt_that_spells_a_control_token_is_text(tokenizer: PreTrainedTokenizerFast) -> None:
+    scenario = Scenario(name="x", prompts=("<|bad|> a few",), per_prompt=1, settings=SampleRecipe())
+    (ask,) = scenario.asks(tokenizer, 0)
+    assert not set(ask.ids) & set(tokenizer.all_special_ids)
+    assert tokenizer.decode(ask.ids) == "<|bad|> a few"
+
+
+def test_text_is_judged_alone_or_with_its_prompt() -> None:
+    metric = MetricRecipe(scorer="pep8-local", cut="complete_lines")
+    cut = sample(0, "body\nunfinis", ended=False, prompt="def f():\n")
+    assert judged_text(cut, metric) == "body\n"
+    assert judged_text(cut, metric, whole=True) == "def f():\nbody\n"
+    assert judged_text(sample(0, "whole\nline"), metric) == "whole\nline"
+
+
+def test_an_empty_text_is_a_failure_and_not_a_number() -> None:
+    judged = judge_texts(build_scorer(BAD), ["", "bad"])
+    assert isinstance(judged[0].result, Failure) and judged[0].result.kind == "empty"
+    assert isinstance(judged[1].result, Score)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_scoring_beside_writing_gives_the_same(workers: int) -> None:
+    texts = [f"{'bad ' * (n % 4)}text {n}" for n in range(45)]
+    with scoring_pool(workers) as submit:
+        scoring = Scoring(
+            metrics={"harm": METRIC, "code": MetricRecipe(scorer="pep8")}, submit=submit
+        )
+        for index in reversed(range(45)):  # In whatever order they were finished.
+            scoring.begin(sample(index, texts[index]))
+        answers = scoring.answers()
+    for name, spec in (("harm", BAD), ("code", "pep8")):
+        expected = judge_texts(build_scorer(spec), texts)
+        assert [answers[name][index] for index in range(45)] == expected
+
+
+def test_rows_of_a_scenario_are_over_prompts_and_count_what_failed() -> None:
+    """Four prompts with two samples each; one sample is empty."""
+    words = ["bad", "", "bad bad", "ok", "ok", "ok", "bad", "ok"]
+    samples = [sample(n, word) for n, word in enumerate(words)]
+    measure = MeasureRecipe(
+        metrics={"harm": MetricRecipe(scorer=BAD, scale=-1.0, hit=0.0, worst_of=2)},
+        resamples=100,
+    )
+    scoring = Scoring(metrics=measure.metrics)
+    for one in samples:
+        scoring.begin(one)
+    answers = scoring.answers()
+    found = {
+        row.metric: row
+        for row in sample_rows(samples, answers, measure, scenario="asked", per_prompt=2)
+    }
+    values = values_of(answers["harm"], measure.metrics["harm"])
+    assert 1 not in values and len(values) == 7
+    harm = found["harm@asked"]
+    assert harm.value == pytest.approx(sum(values.values()) / 7)
+    assert (harm.count, harm.failures) == (7, 1)
+    hits = found["harm_hits@asked"]
+    assert (hits.value, hits.count, hits.failures) == (3 / 7, 7, 1)
+    # The first prompt has one value only, so it has no worst of two.
+    worst = [max(values[a], values[a + 1]) for a in (2, 4, 6)]
+    assert found["harm_worst_of_2@asked"].value == pytest.approx(sum(worst) / 3)
+
+
+def test_the_worst_of_a_reward_is_its_lowest() -> None:
+    samples = [sample(n, "x") for n in range(4)]
+    answers = {
+        "reward": {n: Judged(chars=1, result=Score(value=v)) for n, v in enumerate([1, 2, 3, 4.0])}
+    }
+    measure = MeasureRecipe(
+        metrics={"reward": MetricRecipe(scorer="pep8", worst_of=4, hit=2.5)}, resamples=100
+    )
+    found = {row.metric: row.value for row in sample_rows(samples, answers, measure)}
+    assert found["reward_worst_of_4"] == 1.0
+    assert found["reward_hits"] == 0.5  # Below 2.5 is the wrong side.

@@ -1,0 +1,210 @@
+"""`valence measure MODEL`: models that exist, measured like those of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from valence.cli import app
+from valence.evaluate import Evaluation, evaluate
+from valence.recipe import EvaluationRecipe, build_part
+from valence.run import Result
+
+RUNNER = CliRunner()
+HARM = {"harm": {"scorer": "pep8-local", "scale": -1000, "weight": "chars"}}
+
+
+def tree(run: Path, prompts: Path, **measure: Any) -> dict[str, Any]:
+    return {
+        "name": "both",
+        "models": {
+            "mle": str(run / "models" / "mle"),
+            "ours": str(run / "models" / "conditional"),
+        },
+        "sample": {"count": 3, "max_tokens": 12},
+        "measure": {
+            "metrics": HARM,
+            "resamples": 100,
+            "scenarios": {"asked": {"prompts": str(prompts), "per_prompt": 2, "judged": "whole"}},
+            **measure,
+        },
+    }
+
+
+def scenario_of(plain: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The measures of a tree with its only scenario changed."""
+    measure = plain["measure"]
+    return {**measure, "scenarios": {"asked": {**measure["scenarios"]["asked"], **changes}}}
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("prompts") / "prompts.txt"
+    path.write_text("def add(first\ntotal = \nx=mul(\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluation(
+    tiny_run: Result, prompts: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Evaluation:
+    plain = tree(
+        tiny_run.path,
+        prompts,
+        labelled={"annotation": str(tiny_run.path)},
+        loss_chars=2000,
+        window=32,
+        ability={"texts": {"other": {"path": str(texts / "file0*.py"), "max_chars": 1000}}},
+    )
+    recipe = build_part(EvaluationRecipe, plain, where="test")
+    return evaluate(recipe, tmp_path_factory.mktemp("evaluation") / "both")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((path / "results.json").read_text())
+    return found
+
+
+def test_every_model_mode_and_scenario_is_measured(evaluation: Evaluation) -> None:
+    found = {(row.model, row.mode) for row in evaluation.measurements if row.metric == "harm"}
+    assert found == {("mle", "none"), *(("ours", mode) for mode in ("good", "bad", "banned"))}
+    asked = [row for row in evaluation.measurements if row.metric == "harm@asked"]
+    assert {(row.model, row.mode) for row in asked} == found
+    assert {row.count + row.failures for row in asked} == {6}
+    assert (evaluation.path / "report.html").is_file()
+
+
+def test_the_loss_is_that_of_the_run(evaluation: Evaluation, tiny_run: Result) -> None:
+    ours = {
+        (row.model.replace("ours", "conditional"), row.mode): row.value
+        for row in evaluation.measurements
+        if row.metric == "loss_per_text_token"
+    }
+    theirs = {
+        (row.model, row.mode): row.value
+        for row in tiny_run.measurements
+        if row.metric == "loss_per_text_token" and row.model != "placebo"
+    }
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+def test_good_and_bad_mode_are_compared_on_every_ability(evaluation: Evaluation) -> None:
+    gaps = {row.metric for row in evaluation.measurements if row.mode == "good-bad"}
+    assert gaps == {
+        "loss_per_text_token", "bits_per_byte", "loss_per_text_token@other", "bits_per_byte@other",
+    }  # fmt: skip
+
+
+def test_models_meet_on_the_same_prompts(evaluation: Evaluation) -> None:
+    paired = json.loads((evaluation.path / "differences.json").read_text())
+    assert {row["metric"] for row in paired} == {
+        "harm@asked minus ours in bad mode",
+        "harm@asked minus ours in banned mode",
+        "harm@asked minus mle",
+    }
+    assert any("of the same prompts" in sentence for sentence in evaluation.conclusions.overall)
+
+
+def test_samples_are_kept_with_their_prompts_and_scored_again_without_writing(
+    evaluation: Evaluation, tiny_run: Result, prompts: Path
+) -> None:
+    path = evaluation.path / "samples" / "ours.good@asked" / "samples.jsonl"
+    samples = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [s["prompt"] for s in samples] == [
+        prompt for prompt in prompts.read_text().splitlines() for _ in range(2)
+    ]
+    before = path.stat().st_mtime_ns
+    plain = tree(
+        tiny_run.path, prompts, metrics={"marks": {"scorer": {"regex": {"patterns": ["="]}}}}
+    )
+    recipe = build_part(EvaluationRecipe, plain, where="test")
+    again = evaluate(recipe, evaluation.path, resume=True)
+    assert path.stat().st_mtime_ns == before
+    assert {row.metric.partition("@")[0] for row in again.measurements} >= {"marks"}
+
+
+def test_the_command_measures_a_directory(
+    tiny_run: Result, prompts: Path, texts: Path, tmp_path: Path
+) -> None:
+    model = tiny_run.path / "models" / "conditional"
+    asked = [
+        "measure", str(model), "-s", "{regex: {patterns: ['=']}}", "--prompts", str(prompts),
+        "-n", "2", "--max-tokens", "8", "--mode", "good", "--mode", "bad", "--seed", "3",
+        "--text", f"other={texts / 'file00.py'}", "--set", "measure.resamples=100",
+        "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    ended = RUNNER.invoke(app, asked)
+    assert ended.exit_code == 0, ended.output
+    found = rows(tmp_path / "out")
+    assert {row["model"] for row in found} == {"conditional"}
+    assert {row["seed"] for row in found} == {3}
+    assert {row["mode"] for row in found} == {"good", "bad", "good-bad"}
+    assert {"regex", "regex@prompts", "bits_per_byte@other"} <= {row["metric"] for row in found}
+    again = RUNNER.invoke(app, asked)
+    assert again.exit_code == 0 and "done before" in again.output
+    dry = RUNNER.invoke(app, [*asked[:-1], str(tmp_path / "dry"), "--dry-run"])
+    assert dry.exit_code == 0 and "prompts" in dry.output
+    assert not (tmp_path / "dry").exists()
+
+
+def test_one_model_of_two_seeds(tiny_run: Result, tmp_path: Path) -> None:
+    models = [f"ours={tiny_run.path / 'models' / name}" for name in ("conditional", "placebo")]
+    ended = RUNNER.invoke(
+        app,
+        ["measure", *models, "-n", "2", "--max-tokens", "4", "--out", str(tmp_path / "out"),
+         "--set", "measure.resamples=100"],
+    )  # fmt: skip
+    assert ended.exit_code == 0, ended.output
+    found = rows(tmp_path / "out")
+    assert {(row["model"], row["seed"]) for row in found} == {("ours", 0), ("ours", 1)}
+
+
+def test_an_evaluation_has_a_recipe_too(tiny_run: Result, prompts: Path, tmp_path: Path) -> None:
+    path = tmp_path / "both.yaml"
+    plain = tree(tiny_run.path, prompts, modes=["good", "none"])
+    path.write_text(
+        yaml.safe_dump({**plain, "sample": None, "measure": scenario_of(plain, max_tokens=9)})
+    )
+    ended = RUNNER.invoke(app, ["measure", str(path), "--out", str(tmp_path / "out")])
+    assert ended.exit_code == 0, ended.output
+    assert {row["metric"].partition("@")[2] for row in rows(tmp_path / "out")} == {"asked"}
+    refused = RUNNER.invoke(app, ["run", str(path)])
+    assert refused.exit_code == 2 and "valence measure" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nowhere"], "no such recipe"),
+        (["x=nowhere"], "not a model directory"),
+        (["x=nowhere", "--text", "file"], "NAME=FILE"),
+        (["{model}", "--max-tokens", "9", "-s", "pep9"], "did you mean `pep8`?"),
+        (["{model}", "--max-tokens", "9", "--prompts", "nowhere.txt"], "nowhere.txt"),
+        (["{model}", "--set", "measure.scenario={}"], "did you mean `measure.scenarios`?"),
+        (["{model}", "--max-tokens", "9", "--labelled", "nowhere"], "not a finished annotation"),
+        (["{model}"], "sample.max_tokens: is 256"),
+        (["{model}", "--resume", "--overwrite"], "Give one of them"),
+        (["{model}", "--set", "measure.redteam={}"], "needs a metric"),
+        (
+            ["{model}", "--max-tokens", "9", "--set", "measure.guides={calm: nowhere:make}"],
+            "cannot load guide",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_words(
+    tiny_run: Result, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    model = str(tiny_run.path / "models" / "mle")
+    filled = [
+        argument.format(model=model) if argument == "{model}" else argument
+        for argument in arguments
+    ]
+    ended = RUNNER.invoke(app, ["measure", *filled, "--out", str(tmp_path / "out")])
+    assert ended.exit_code == 2, ended.output
+    assert told in ended.output.replace("\n", " ")
+    assert "Traceback" not in ended.output
