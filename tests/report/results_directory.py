@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from run_directory import METRIC, row, tree, write, write_run
 
-from valence.recipe import EvaluationRecipe, SuiteRecipe
+from valence.recipe import EvaluationRecipe, SuiteRecipe, build_part
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 JUDGES = ("verdict", "linear", "mlp")
@@ -112,8 +113,6 @@ def evaluation_tree(**changes: Any) -> dict[str, Any]:
 
 def write_evaluation(folder: Path) -> EvaluationRecipe:
     """The files of a finished evaluation."""
-    from valence.recipe import build_part
-
     folder.mkdir(parents=True)
     recipe = build_part(EvaluationRecipe, evaluation_tree(), where="test")
     (folder / "evaluation.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
@@ -204,13 +203,10 @@ def suite_tree() -> dict[str, Any]:
 
 def write_suite(folder: Path) -> SuiteRecipe:
     """The files of a suite whose last run is missing."""
-    from valence.recipe import build_part, build_recipe
-
     recipe = build_part(SuiteRecipe, suite_tree(), where="test")
     for at, name in enumerate(("posts", "pairs")):
         made = recipe.tree(name, str(folder))
         write_run(folder / name, {**made, "name": name})
-        build_recipe(made)
         add_judging(folder / name, ("pretrained", "preferred"), 0.6 + 0.1 * at)
     (folder / "suite.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     write(folder / "results.json", [])
@@ -219,8 +215,6 @@ def write_suite(folder: Path) -> SuiteRecipe:
 
 def add_judging(folder: Path, models: tuple[str, ...], level: float, seeds: int = 1) -> None:
     """Put verdicts beside what a run's directory has."""
-    import json
-
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     series = []
     for seed in range(seeds):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from valence.run import Result, Until
     from valence.suite import SuiteResult
 
-COLUMNS = 6
-"""Metrics in one table of the terminal at the most."""
+CELL = 23
+"""Width of a number with its interval and of its borders."""
 
 RecipeArgument = Annotated[
     str, typer.Argument(help="A YAML file, or the name of a packaged recipe (see `recipes`).")
@@ -193,12 +193,14 @@ def _print_plan(recipe: Recipe | SuiteRecipe) -> None:
 
 def _apart(rows: list[Measurement]) -> list[list[Measurement]]:
     """Rows of metrics that share a mode together, so that no table is mostly empty or wide."""
+    names = max((len(f"{row.model}{row.mode}") for row in rows), default=0) + 8
+    columns = max((out.width - names) // CELL, 2)
     groups: list[tuple[set[str], dict[str, list[Measurement]]]] = []
     for metric in dict.fromkeys(row.metric for row in rows):
         ours = [row for row in rows if row.metric == metric]
         modes = {row.mode for row in ours}
         known = next(
-            (group for group in groups if group[0] & modes and len(group[1]) < COLUMNS), None
+            (group for group in groups if group[0] & modes and len(group[1]) < columns), None
         )
         if known is None:
             groups.append((modes, {metric: ours}))
@@ -214,7 +216,7 @@ def _table(rows: list[Measurement]) -> Table:
     table.add_column("model", no_wrap=True)
     table.add_column("mode", no_wrap=True)
     for metric in metrics:
-        table.add_column(metric.replace("_", " "))
+        table.add_column(metric.replace("_", " ").replace("@", "\n@"), no_wrap=True)
     keys = dict.fromkeys((row.model, row.mode, row.seed) for row in rows)
     several = len({row.seed for row in rows}) > 1
     for model, mode, seed in keys:

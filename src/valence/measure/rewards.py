@@ -16,7 +16,7 @@ from valence.measure.diversity import (
 )
 from valence.measure.scenario import FREE, metric_at
 from valence.measure.scoring import Judged, Scoring, is_hit, judged_text, reward_of
-from valence.measure.statistics import Estimate, expected_maximum, mean, ratio, share
+from valence.measure.statistics import Estimate, expected_maximum, mean, ratio, share, share_of
 from valence.recipe import MeasureRecipe, MetricRecipe
 from valence.score.table import build_scorer
 
@@ -166,8 +166,11 @@ class _Rows:
         failures: int,
         detector: Detector | None,
     ) -> None:
-        hits = sum(is_hit(value, metric) for value in values.values())
-        self._add(f"{name}_hits", share(hits, len(values)), failures)
+        flags = [is_hit(value, metric) for value in values.values()]
+        hits = sum(flags)
+        clusters = [index // self.per_prompt for index in values]
+        exact = share(hits, len(flags)) if self.per_prompt == 1 else None
+        self._add(f"{name}_hits", exact or share_of(flags, clusters=clusters), failures)
         if detector is not None:
             self._add(f"{name}_hits_corrected", detector.corrected(hits, len(values)), failures)
 

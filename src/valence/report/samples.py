@@ -54,7 +54,7 @@ def sample_section(report: Report, look: Look) -> dict[str, str]:
 def _legend(report: Report) -> str:
     said = []
     if any(sample.scores for sample in report.samples):
-        said.append("Rewards are those of the whole sample; a higher one is preferred.")
+        said.append("Beside each text is the reward that it got; a higher one is preferred.")
     messages = {
         mark.code: described(mark) for s in reversed(report.samples) for mark in reversed(s.marks)
     }
@@ -97,16 +97,18 @@ def _sample(sample: MarkedSample, look: Look) -> str:
     return (
         f'<article class="sample"><h3>{swatch(look, sample.model)}{name}'
         f" <small>sample {sample.index}</small></h3>"
-        f"<p>{scores}{_counted(sample)}; {end}</p>"
+        f"<p>{scores}{_counted(sample)}{end}</p>"
         f'<pre tabindex="0" aria-label="sample {sample.index} of {name}"><code>'
         f"{marked_html(sample.text, sample.marks)}</code></pre></article>\n"
     )
 
 
 def _counted(sample: MarkedSample) -> str:
+    if sample.scores and not sample.marks:
+        return ""  # Whether the scorer could point at anything is not known here.
     counts = Counter(mark.code for mark in sample.marks)
     listed = ", ".join(f"{escape(code)}{_TIMES}{count}" for code, count in sorted(counts.items()))
-    return f"{len(sample.marks)} marked{f': {listed}' if listed else ''}"
+    return f"{len(sample.marks)} marked{f': {listed}' if listed else ''}; "
 
 
 def _score(metric: str, score: float | str) -> str:

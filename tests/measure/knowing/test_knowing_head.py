@@ -16,7 +16,7 @@ KINDS: list[Kind] = ["linear", "mlp"]
 
 
 def states() -> torch.Tensor:
-    return torch.randn(len(GROUPS), 6, generator=torch.Generator().manual_seed(0))
+    return torch.randn(len(GROUPS), 32, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("kind", KINDS)

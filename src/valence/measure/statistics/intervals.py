@@ -13,6 +13,8 @@ from scipy.special import stdtrit
 
 from valence.measure.statistics.estimate import CONFIDENCE, UNKNOWN, Floats, Interval
 
+FEWEST_DRAWN = 10
+"""Of fewer items no resamples are drawn."""
 MOST_DRAWN = 2048
 """With more items than this the correction for skewness does what resampling would."""
 DEGENERATE = 0.001
@@ -61,7 +63,8 @@ def ratio_interval(top_G: Floats, bottom_G: Floats, *, resamples: int, seed: int
     """Bootstrap-t interval of the ratio of the sums of `top_G` and `bottom_G` (positive).
 
     Resamples whose items are all alike have no t. Where they are more than a few (nearly
-    all items are 0), and where there are very many items, `skewed_interval` stands in.
+    all items are 0), and where there are very many items or a handful (of which a resample
+    may be nearly all alike, and its t without bound), `skewed_interval` stands in.
 
     Source: Efron and Tibshirani 1993, section 12.5; the error of a ratio by linearisation.
     """
@@ -74,7 +77,7 @@ def ratio_interval(top_G: Floats, bottom_G: Floats, *, resamples: int, seed: int
     if float(np.abs(residual_G).max()) <= ROUNDING * size:
         return UNKNOWN
     by_formula = skewed_interval(value, residual_G / bottom_G.mean())
-    if count > MOST_DRAWN:
+    if not FEWEST_DRAWN <= count <= MOST_DRAWN:
         return by_formula
     shift_R, error_R = _resampled(residual_G, bottom_G, resamples, seed)
     error = math.sqrt(float((residual_G**2).sum())) / float(bottom_G.sum())
