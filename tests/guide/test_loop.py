@@ -53,7 +53,7 @@ def test_greedy_decoding_is_that_of_transformers(family: str, dtype: torch.dtype
         assert (found[number].ended, found[number].tokens) == (ended, len(words))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     family=st.sampled_from(["qwen3", "gpt2", "mistral"]),
     lengths=st.lists(st.integers(0, 20), min_size=1, max_size=9),
@@ -205,7 +205,7 @@ def test_processors_see_each_rows_own_tokens() -> None:
 def test_a_prompt_over_the_context_is_named_before_anything_is_written() -> None:
     used = ready("qwen3")
     asks = asks_for(used.tokenizer, ["w1", "w2 " * 60, "w3"], per_prompt=1, seed=0)
-    with pytest.raises(ModelError, match=r"61 tokens of prompt 2 and 12 new .* context of 64"):
+    with pytest.raises(ModelError, match=r"w2 w2 .*61 prompt .* 12 new .* context of 64"):
         next(generate(used, None, "none", asks, max_tokens=12))
 
 

@@ -36,7 +36,7 @@ def known(tiny_run: Result) -> tuple[Checkpoint, ControlScheme]:
     return load_checkpoint(directory), scheme
 
 
-def text_of(checkpoint: Checkpoint, seed: int, count: int = 30) -> Tokenised:
+def text_of(checkpoint: Checkpoint, seed: int, count: int = 16) -> Tokenised:
     rng = np.random.default_rng(seed)
     texts = ["".join(rng.choice(LINES, rng.integers(2, 6))) for _ in range(count)]
     return tokenise([annotated(text) for text in texts], checkpoint.tokenizer)

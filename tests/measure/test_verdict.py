@@ -155,10 +155,10 @@ def test_the_area_is_that_of_scikit_learn_ties_and_all(said: list[tuple[float, i
     good = np.array([probability for probability, _ in said])
     bands = np.array([band for _, band in said])
     estimate = auroc(good, bands, np.arange(len(said)), 2, resamples=5, seed=0)
-    assert estimate.count == len(said)
     if len({band == 2 for band in bands.tolist()}) < 2:
         assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
     else:
+        assert estimate.count == len(said)
         assert estimate.value == pytest.approx(roc_auc_score(bands == 2, good))
 
 

@@ -122,7 +122,8 @@ def test_the_gap_between_modes_is_no_mode(report: Report) -> None:
     assert len(report.gaps) == 2
     text = gap_section(report, look_of(report))["Good mode against bad mode"]
     rows = re.findall(r"<tr><th scope=\"row\">.*?</tr>", text)
-    assert [("lower" in one, "not shown" in one) for one in rows] == [(True, False), (False, True)]
+    assert ["yes, lower: better" in one for one in rows] == [True, False]
+    assert ["not shown" in one for one in rows] == [False, True]
     assert "[1.55, 1.59]" in rows[0] and "[1.73, 1.77]" in rows[0]
 
 
@@ -135,7 +136,7 @@ def test_a_gap_over_seeds_has_both_intervals(report: Report) -> None:
     own, gaps = parted(tuple(rows))
     text = gap_section(replace(report, measurements=own, gaps=gaps), look_of(report))
     assert "SD 0.0100; ±0.0200" in text["Good mode against bad mode"]
-    assert ">higher<" in text["Good mode against bad mode"]
+    assert ">yes, higher: better<" in text["Good mode against bad mode"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_a_gap_is_between_two_modes_of_the_model(mode: str, found: tuple[str, st
 def test_paired_differences_say_against_what(report: Report) -> None:
     text = difference_section(report, look_of(report))["Paired differences"]
     assert "steered in bad mode" in text
-    assert text.count(">lower<") == 2
+    assert text.count(">yes, lower: better<") == 2
     assert difference_section(replace(report, differences=()), look_of(report)) == {}
 
 

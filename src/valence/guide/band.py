@@ -36,34 +36,39 @@ class BandProcessor(LogitsProcessor):
         """
         if forced is not None and segment_ends is None and not bands:
             raise ValueError("a forced control token needs segment_ends or bands")
-        self.control_ids = list(control_ids)
         self.eos_id, self.forced, self.segment_ends = eos_id, forced, segment_ends
-        self.bands = list(bands)
+        self._banned = torch.tensor(control_ids, dtype=torch.long)
+        self._bands = torch.tensor(bands, dtype=torch.long)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Next-token scores [B, V] for the tokens so far [B, T]."""
-        offered = scores[:, self.bands].logsumexp(dim=-1) if self.bands else None
-        scores = scores.clone()
-        scores[:, self.control_ids] = -math.inf
+        self._move(scores.device)
+        plain = scores.index_fill(1, self._banned, -math.inf)
         if self.forced is None:
-            return scores
-        if offered is not None:
-            bands = torch.tensor(self.bands, device=input_ids.device)
-            scores[:, self.forced] = offered.masked_fill(
-                torch.isin(input_ids[:, -1], bands), -math.inf
-            )
+            return plain
+        last = input_ids[:, -1]
+        if len(self._bands):
+            offered = scores[:, self._bands].logsumexp(dim=-1)
+            after_control = torch.isin(last, self._bands)
+            plain[:, self.forced] = offered.masked_fill(after_control, -math.inf)
         if self.segment_ends is None:
-            return scores
-        starts = self.segment_ends.to(input_ids.device)[input_ids[:, -1]]
-        if starts.any():
-            rows = scores[starts]
-            eos = rows[:, self.eos_id].clone()
-            rows[:, self.eos_id] = -math.inf
-            rest = rows.logsumexp(dim=-1)
-            rows.fill_(-math.inf)
-            rows[:, self.forced], rows[:, self.eos_id] = rest, eos
-            scores[starts] = rows
-        return scores
+            return plain
+        # No branch on whether a segment starts anywhere: an accelerator would wait for it.
+        starts = self.segment_ends[last]
+        eos = plain[:, self.eos_id].clone()
+        plain[:, self.eos_id] = -math.inf
+        rest = plain.logsumexp(dim=-1)
+        held = plain.masked_fill_(starts[:, None], -math.inf)
+        held[:, self.forced] = torch.where(starts, rest, held[:, self.forced])
+        held[:, self.eos_id] = eos
+        return held
+
+    def _move(self, device: torch.device) -> None:
+        """Have what is looked up where the scores are."""
+        if self._banned.device != device:
+            self._banned, self._bands = self._banned.to(device), self._bands.to(device)
+            if self.segment_ends is not None:
+                self.segment_ends = self.segment_ends.to(device)
 
 
 def line_end_tokens(tokenizer: PreTrainedTokenizerFast, size: int) -> torch.Tensor:

@@ -25,16 +25,20 @@ def stream(seed: Sequence[int], device: torch.device) -> Stream:
 
 def arrivals(streams: Sequence[Stream], steps: int, size: int) -> torch.Tensor:
     """Exponential variables of rate 1 [N, S, V], the next ones of each stream."""
+    there = [
+        torch.empty((steps, size), device=each.device).exponential_(generator=each)
+        for each in streams
+        if isinstance(each, torch.Generator)
+    ]
+    if there:
+        return torch.stack(there)
     # In float64: of float32 ones, one in two million is 0, and 0 wins every race.
-    drawn_NSV = np.empty((len(streams), steps, size))
-    others: list[torch.Tensor] = []
-    for each, drawn_SV in zip(streams, drawn_NSV, strict=True):
-        if isinstance(each, torch.Generator):
-            empty_SV = torch.empty(steps, size, device=each.device)
-            others.append(empty_SV.exponential_(generator=each))
-        else:
-            each.standard_exponential(out=drawn_SV)
-    return torch.stack(others) if others else torch.from_numpy(drawn_NSV).float()
+    here = [
+        each.standard_exponential((steps, size))
+        for each in streams
+        if isinstance(each, np.random.Generator)
+    ]
+    return torch.from_numpy(np.stack(here)).float()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,11 @@ class Row:
     ended: bool = False
     done: bool = False
 
+    @property
+    def length(self) -> int:
+        """Tokens so far, with the prompt's."""
+        return len(self.prompt) + len(self.tokens)
+
 
 class Rows:
     """A batch of rows in different states, one forward pass per step for all of them.
@@ -92,7 +97,9 @@ class Rows:
         padded = [[*[self.eos_id] * (width - len(each)), *each] for each in prompts]
         ids_NT = torch.tensor(padded, device=self.model.device)
         cache = DynamicCache(config=self.model.config) if self.flexible else self._cache
-        scores_NV = self._forward(ids_NT, [len(each) for each in prompts], width, cache)
+        scores_NV = self._forward(
+            ids_NT, self._padding([len(each) for each in prompts], width), width, cache
+        )
         self._check(scores_NV, cache.get_seq_length(), width)
         if self.flexible:
             index_N = torch.tensor([place[row.prompt] for row in rows], device=ids_NT.device)
@@ -111,12 +118,10 @@ class Rows:
     def advance(self) -> None:
         """Write a token to every row, on an accelerator a stride of them."""
         columns = self._ids_NT.shape[1]
-        # Rows that are done and could not leave count as if they went on.
-        lengths = [len(r.prompt) + len(r.tokens) if self.flexible else columns for r in self.rows]
+        padding_N1 = self._padding([row.length for row in self.rows], columns)
         for step, chances_NV in enumerate(self._chances(self.rows, self.stride)):
-            scores_NV = self._forward(
-                self._ids_NT[:, -1:], [n + step for n in lengths], columns + step, self._cache
-            )
+            ids_N1 = self._ids_NT[:, -1:]
+            scores_NV = self._forward(ids_N1, padding_N1, columns + step, self._cache)
             self._ids_NT = self._append(self._ids_NT, scores_NV, chances_NV)
         self._absorb(self.rows, self._ids_NT[:, columns:])
 
@@ -137,7 +142,7 @@ class Rows:
         del self.rows[kept:]
         to_N, from_N = torch.tensor([gone, moved], dtype=torch.long, device=self._ids_NT.device)
         self._ids_NT[to_N] = self._ids_NT[from_N]
-        longest = max(len(row.prompt) + len(row.tokens) for row in self.rows)
+        longest = max(row.length for row in self.rows)
         unseen = self._ids_NT.shape[1] - longest
         self._ids_NT = self._ids_NT[:kept, unseen:]
         for layer in self._cache.layers:
@@ -145,24 +150,33 @@ class Rows:
             layer.drop_columns(unseen)
         return done
 
-    def _forward(
-        self, ids_NT: torch.Tensor, lengths: list[int], columns: int, cache: DynamicCache
-    ) -> torch.Tensor:
-        """Scores of the next token [N, V] after the last ids, `columns` with those before.
+    def _padding(self, lengths: Sequence[int], columns: int) -> torch.Tensor | None:
+        """Columns before each row's own [N, 1]; None if there are none before any."""
+        if not self.flexible or min(lengths) == columns:
+            return None
+        missing = [columns - length for length in lengths]
+        return torch.tensor(missing, device=self.model.device)[:, None]
 
-        `lengths` [N]: how many of the columns are a row's own.
-        """
-        device, new = ids_NT.device, ids_NT.shape[1]
-        padding_N1 = columns - torch.tensor(lengths, device=device)[:, None]
-        column_T = torch.arange(columns, device=device)
+    def _forward(
+        self,
+        ids_NT: torch.Tensor,
+        padding_N1: torch.Tensor | None,
+        columns: int,
+        cache: DynamicCache,
+    ) -> torch.Tensor:
+        """Scores of the next token [N, V] after the last ids; `columns` with those before."""
+        rows, new = ids_NT.shape
+        column_1T = torch.arange(columns, device=ids_NT.device)[None]
+        mask_NT, position_NT = None, column_1T[:, columns - new :].expand(rows, -1)
+        if padding_N1 is not None:
+            mask_NT, position_NT = column_1T >= padding_N1, position_NT - padding_N1
         more = dict(self._head)
         if self._takes_positions:
             # A row that is done may have run past the end before anybody looked.
-            position_NT = column_T[columns - new :] - padding_N1
-            more["position_ids"] = position_NT.clamp_(0, self.context - 1)
+            more["position_ids"] = position_NT.clamp(0, self.context - 1)
         output = self.model(
             input_ids=ids_NT,
-            attention_mask=column_T >= padding_N1 if min(lengths) < columns else None,
+            attention_mask=mask_NT,
             past_key_values=cache,
             use_cache=True,
             **more,

@@ -149,7 +149,10 @@ def loss_figure(
             colour, smooth = look.colour(curve.model), _running_mean(curve.loss)
             if len(curve.loss) >= 80:
                 axes.plot(curve.tokens, curve.loss, color=colour, linewidth=0.5, alpha=0.3)
-            axes.plot(curve.tokens, smooth, color=colour, linewidth=1.3, alpha=0.9)
+            dot = "o" if len(curve.loss) == 1 else None
+            axes.plot(
+                curve.tokens, smooth, color=colour, linewidth=1.3, alpha=0.9, marker=dot, ms=3
+            )
             longest = ends.get(names[curve.model], (curve.model, -1.0, 0.0))[1]
             if curve.tokens[-1] > longest:
                 end = (curve.model, curve.tokens[-1], float(smooth[-1]))

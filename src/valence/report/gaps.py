@@ -28,8 +28,10 @@ def gap_section(report: Report, look: Look) -> dict[str, str]:
         if two is None:
             continue
         gap = summarise(rows)
-        cells = (*(found.get((model, one, metric)) for one in two), gap, shown(gap))
-        head = f"{swatch(look, model)}{escape(report.info(metric).label)}"
+        info = report.info(metric)
+        said = shown(gap, lower_is_better=info.lower_is_better)
+        cells = (*(found.get((model, one, metric)) for one in two), gap, said)
+        head = f"{swatch(look, model)}{escape(info.label)}"
         groups.setdefault(mode, {}).setdefault(model, []).append(GridRow(head=head, cells=cells))
     tables = []
     for mode, by_model in groups.items():
@@ -48,8 +50,10 @@ def difference_section(report: Report, look: Look) -> dict[str, str]:
         metric, _, other = name.partition(" minus ")
         gap = summarise(rows)
         head = f"{swatch(look, model)}{escape(model)} · {escape(mode)}"
-        cells = (other, gap, shown(gap), f"{_pairs(rows):,}")
-        groups.setdefault(report.info(metric).label, []).append(GridRow(head=head, cells=cells))
+        info = report.info(metric)
+        said = shown(gap, lower_is_better=info.lower_is_better)
+        cells = (other, gap, said, f"{_pairs(rows):,}")
+        groups.setdefault(info.label, []).append(GridRow(head=head, cells=cells))
     if not groups:
         return {}
     columns = [("", "less"), ("", "difference"), ("", "shown to differ?"), ("", "pairs")]
@@ -61,13 +65,17 @@ def difference_section(report: Report, look: Look) -> dict[str, str]:
     return {"Paired differences": f"<p>{about}</p>\n{table}"}
 
 
-def shown(gap: Summary) -> str:
+def shown(gap: Summary, *, lower_is_better: bool | None) -> str:
     """Whether a difference is shown, and which way."""
     if gap.low is None or gap.high is None:
         return "not known"
-    if gap.low > 0:
-        return "higher"
-    return "lower" if gap.high < 0 else "not shown"
+    if gap.low <= 0 <= gap.high:
+        return "not shown"
+    lower = gap.high < 0
+    way = "lower" if lower else "higher"
+    if lower_is_better is None:
+        return f"yes, {way}"
+    return f"yes, {way}: {'better' if lower is lower_is_better else 'worse'}"
 
 
 def _pairs(rows: Sequence[Measurement]) -> int:

@@ -107,11 +107,11 @@ def _draw(axes: Axes, line: Line, kind: Kind, *, shift: float) -> None:
         [x + moved for x in places],
         values,
         color=line.colour,
-        linewidth=1.3,
+        linewidth=0.7 if kind.sized else 1.3,
         linestyle=_DASHES[line.style % len(_DASHES)],
         zorder=3,
     )
-    _intervals(axes, line, moved)
+    _intervals(axes, line, moved, dense=_dense(line.points, kind))
     _dots(axes, line.points, line, kind, moved)
 
 
@@ -119,8 +119,12 @@ def _coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [p.x for p in points], [nan if p.y is None else p.y for p in points]
 
 
-def _intervals(axes: Axes, line: Line, moved: float) -> None:
-    if len(line.points) > _DENSE:
+def _dense(points: Sequence[Point], kind: Kind) -> bool:
+    return len(points) > _DENSE and not kind.sized
+
+
+def _intervals(axes: Axes, line: Line, moved: float, *, dense: bool) -> None:
+    if dense:
         low, high = ([nan if e is None else e for e in ends] for ends in _ends(line.points))
         axes.fill_between(
             [p.x for p in line.points], low, high, color=line.colour, alpha=0.14, linewidth=0
@@ -145,7 +149,7 @@ def _ends(points: Sequence[Point]) -> Iterator[list[float | None]]:
 def _dots(axes: Axes, points: Sequence[Point], line: Line, kind: Kind, moved: float = 0.0) -> None:
     """A marker at each point, of an area by its count where that matters."""
     seen = [(point.x + moved, point.y, point.count) for point in points if point.y is not None]
-    if len(points) > _DENSE or not seen:
+    if _dense(points, kind) or not seen:
         return
     xs, ys, counts = zip(*seen, strict=True)
     most = max(counts) or 1

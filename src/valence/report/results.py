@@ -27,7 +27,8 @@ def results_section(report: Report, look: Look) -> str:
     """All models beside each other by the headline; every other number can be opened."""
     if not report.measurements:
         return "<p>Nothing was measured.</p>"
-    first = headlines(report)
+    # Where models wrote nothing their ability is what can be compared at a glance.
+    first = headlines(report) or [m for m in report.measured() if m == report.front[0]]
     tables = [comparison_table(comparison(report, name), look) for name in first]
     shown = "".join(tables[:_SCENARIOS])
     if tables[_SCENARIOS:]:

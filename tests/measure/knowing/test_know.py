@@ -12,13 +12,15 @@ from knowing_models import RECIPE, SCHEME, tiny_checkpoint
 from valence.data import Document, Findings, Score, Segment
 from valence.errors import CorpusError, MissingFileError
 from valence.measure.knowing import ANSWERS, QUESTIONS, know, read_questions
+from valence.recipe import build_part
 from valence.recipe.knowing import CONFIDENCES, KnowingRecipe
 from valence.score.answers import Answers
 
 
 def known(work: Path, mode: str = "none", **options: Any) -> Findings:
     work.mkdir(exist_ok=True)
-    recipe = KnowingRecipe.model_validate({**RECIPE.model_dump(), **options})
+    tree = {**RECIPE.model_dump(mode="json"), **options}
+    recipe = build_part(KnowingRecipe, tree, where="measure.knowing")
     return know(
         tiny_checkpoint(conditional=mode != "none"),
         SCHEME,

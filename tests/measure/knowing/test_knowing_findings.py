@@ -47,10 +47,10 @@ def values(rows: tuple[Measurement, ...]) -> dict[str, float | None]:
     return {row.metric.removesuffix("@world"): row.value for row in rows}
 
 
-def scored(some: list[Answered], reference: list[Answered], **options: object) -> dict[str, object]:
+def scored(some: list[Answered], by: list[Answered], **options: object) -> dict[str, object]:
     recipe = RECIPE.model_copy(update=options)
     places = np.arange(len(some))
-    found = abstentions(some, reference, places, recipe, resamples=100, seed=0)
+    found = abstentions(some, by, places, recipe, resamples=100, seed=0)
     return {name: each.value for name, each in found.items()}
 
 
@@ -132,6 +132,22 @@ def test_rows_and_lines_of_a_confidence() -> None:
     assert {series.kind for series in found.series} == {"reliability", "selective"}
     nothing = calibration(subject(BOLD), RECIPE, {"p_ik_mlp": said * np.nan}, BOLD, None)
     assert set(values(nothing.rows).values()) == {None} and not nothing.series
+
+
+def test_questions_without_an_answer_are_told_apart() -> None:
+    open_, closed = question("x"), question("y", "yes")
+    some = [
+        graded(open_, IDLE, [IDLE] * 4, [IDLE]),
+        graded(open_, "yes", ["yes"] * 4, [IDLE]),
+        graded(closed, "yes", ["yes"] * 4, [IDLE]),
+    ]
+    found = scored(some, some)
+    assert found["abstention_unanswerable"] == 0.5 and found["abstention_answerable"] == 0
+    assert found["score"] == pytest.approx((0 - 3 + 1) / 3)
+    said = {"answering": np.array([0.1, 0.9, 0.8])}
+    shown = values(calibration(subject(some), RECIPE, said, some, None).rows)
+    assert shown["answering_answerable_auroc"] == 0.5
+    assert "abstention_answerable" not in scored(HONEST, BOLD)
 
 
 def test_an_answer_is_its_first_line() -> None:

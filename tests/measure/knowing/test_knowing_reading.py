@@ -7,6 +7,7 @@ import pytest
 import torch
 from knowing_models import SCHEME, answered, tiny_checkpoint
 
+from valence.errors import ModelError
 from valence.measure.knowing.confidence import Asked, confidences, judging_prompt
 from valence.measure.knowing.reading import (
     continuation_probabilities,
@@ -60,6 +61,12 @@ def test_the_verdict_and_the_state_as_one_by_one() -> None:
         with torch.inference_mode():
             body = checkpoint.model.base_model(input_ids=torch.tensor([ids]))
         torch.testing.assert_close(states[number], body.last_hidden_state[0, -1], atol=1e-5, rtol=0)
+
+
+def test_what_does_not_fit_the_context_is_told() -> None:
+    checkpoint = tiny_checkpoint()
+    with pytest.raises(ModelError, match="context"):
+        states_at_end(checkpoint, opening(checkpoint, SCHEME, "none"), ["Who? " * 500])
 
 
 def test_a_mode_puts_its_token_before_the_text() -> None:

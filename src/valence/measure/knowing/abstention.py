@@ -63,6 +63,7 @@ def abstentions(
     target, so that answering pays; one without an answer never is. `score` is the mean reward
     of `score.answers`; `score_always` that of the reference's likeliest answers, and
     `score_oracle` of those of them that are known, 0 for the rest. To abstain always scores 0.
+    Where some questions have no answer, abstentions on those and on others are told apart.
     """
     said = np.array([each.grade == "abstained" for each in measured], dtype=np.float64)
     known = np.array([each.share_right > recipe.target for each in reference])
@@ -80,6 +81,12 @@ def abstentions(
         "abstention_unknown": share_of(said[~known], clusters=clusters[~known]),
         "score": average(worth),
     }
+    answerable = np.array([bool(each.question.answers) for each in measured])
+    if not answerable.all():
+        found["abstention_answerable"] = share_of(said[answerable], clusters=clusters[answerable])
+        found["abstention_unanswerable"] = share_of(
+            said[~answerable], clusters=clusters[~answerable]
+        )
     if recipe.reference is not None:
         found["score_always"] = average(always)
         found["score_oracle"] = average(np.where(known, always, 0.0))

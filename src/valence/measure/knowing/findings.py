@@ -139,13 +139,21 @@ def calibration(
     measured: Sequence[Answered],
     reference: Sequence[Answered] | None,
 ) -> Findings:
-    """AUROC, Brier score, ECE, selective accuracy and their lines, for each confidence."""
+    """AUROC, Brier score, ECE, selective accuracy and their lines, for each confidence.
+
+    Where some questions have no answer, also the AUROC for telling those that have one.
+    """
     found = Findings()
+    answerable = np.array([bool(each.question.answers) for each in measured])
     for name, values in said.items():
         held = trials(name, values, measured, reference, subject.clusters)
         own = own_answers(values, measured, subject.clusters)
         found += _calibrated(subject, name, recipe.name, held)
         found += _selected(subject, name, recipe.name, own)
+        if not answerable.all():
+            area = auroc(values, answerable, clusters=subject.clusters)
+            metric = f"{name}_answerable_auroc@{recipe.name}"
+            found += Findings(rows=(subject.row(metric, area),))
     return found
 
 

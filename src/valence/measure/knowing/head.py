@@ -19,7 +19,7 @@ from torch.nn import functional
 from valence.corpus.readers import is_held_out
 from valence.objective.readout import Kind, Readout
 
-STEPS, BATCH, CHECKED, PATIENCE = 300, 4096, 10, 5
+STEPS, BATCH, CHECKED, PATIENCE = 400, 4096, 10, 8
 """It stops when so many checks, one every so many steps, have brought nothing better."""
 INNER = 0.2
 """Share of the groups by which it is decided when to stop."""
@@ -69,7 +69,7 @@ def _descend(
     inner_ND: torch.Tensor,
     inner_N2: torch.Tensor,
 ) -> None:
-    optimizer = torch.optim.AdamW(readout.parameters(), lr=1e-2, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(readout.parameters(), lr=3e-3, weight_decay=1e-2)
     best, kept, idle = float("inf"), {}, 0
     for step in range(STEPS + 1):
         if step % CHECKED == 0:

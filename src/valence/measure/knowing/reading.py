@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from valence.control import ControlScheme
+from valence.errors import ModelError
 from valence.guide.loop import UNGUIDED
 from valence.model import Checkpoint, backbone, encode_texts, start_ids
 from valence.precision import Precision, autocast
@@ -131,8 +132,18 @@ def _looked(
 def _batches(
     checkpoint: Checkpoint, rows: Sequence[Tokens]
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
-    """Rows of like length together, padded at the end, where no token sees it."""
+    """Rows of like length together, padded at the end, where no token sees it.
+
+    Raises `ModelError` for a row longer than the model's context.
+    """
     order = sorted(range(len(rows)), key=lambda number: -len(rows[number]))
+    limit = getattr(checkpoint.model.config, "max_position_embeddings", None)
+    if order and limit is not None and len(rows[order[0]]) > limit:
+        raise ModelError(
+            f"a question takes {len(rows[order[0]])} tokens, and the model's context is {limit}",
+            where="measure.knowing",
+            fix="Lower measure.knowing.shots, shown or max_tokens.",
+        )
     device, pad = checkpoint.model.device, checkpoint.tokenizer.eos_token_id
     while order:
         longest = len(rows[order[0]])
