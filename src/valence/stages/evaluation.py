@@ -11,6 +11,7 @@ from valence.errors import MissingFileError, RecipeError
 from valence.guide.table import guide_factory
 from valence.model import load_tokenizer
 from valence.pack import tokenise
+from valence.pack.marks import read_marks
 from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe, SampleRecipe
 from valence.score.table import build_scorer
 from valence.stages.annotation import some_documents, used_rewards
@@ -79,7 +80,9 @@ def text_of(measure: MeasureRecipe, subject: Subject) -> LabelledText | None:
     tokenizer = subject.tokenizer
     held_out, training = (
         tokenise(
-            some_documents(annotation, name, chars, held_out=side, seed=subject.seed), tokenizer
+            some_documents(annotation, name, chars, held_out=side, seed=subject.seed),
+            tokenizer,
+            marks=read_marks(annotation, name, held_out=side),
         )
         for side, chars in ((True, measure.loss_chars), (False, FITTED_CHARS))
     )

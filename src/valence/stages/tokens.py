@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from valence.model import load_base_tokenizer, load_tokenizer, train_tokenizer
 from valence.objective.protocol import Census
 from valence.pack import Tokenised, tokenise
+from valence.pack.marks import read_marks
 from valence.pack.order import Order
 from valence.pack.tokens import TokenStore
 from valence.stages.annotation import AnnotationStages
@@ -69,7 +70,8 @@ class TokenStages:
     def held_out_tokens(self) -> Tokenised:
         """Held-out documents as tokens, about `measure.loss_chars` characters of them."""
         documents = self.annotation.held_out(self.recipe.measure.loss_chars)
-        return tokenise(documents, load_tokenizer(self.tokenizer_path))
+        marks = read_marks(self.annotation.annotation, self.annotation.name)
+        return tokenise(documents, load_tokenizer(self.tokenizer_path), marks=marks)
 
     @cached_property
     def some_tokens(self) -> Tokenised:
