@@ -13,6 +13,7 @@ from valence.errors import ControlError, ModelError
 from valence.guide import BandProcessor, asks_for, generate
 from valence.guide.band import line_end_tokens
 from valence.guide.loop import modes_of, sample_checkpoint
+from valence.guide.pick import Picker
 from valence.model import load_checkpoint
 from valence.run import Result
 
@@ -25,19 +26,38 @@ def probabilities(last: int, scores: torch.Tensor) -> torch.Tensor:
     return processor(torch.tensor([[WORD, last]]), scores[None])[0].softmax(-1)
 
 
-def test_inside_a_segment_control_tokens_are_banned_and_text_keeps_its_odds() -> None:
-    scores = torch.tensor([0.1, 3.0, 2.0, 1.0, 0.5])
-    found = probabilities(WORD, scores)
-    expected = torch.tensor([0.1, -math.inf, -math.inf, 1.0, 0.5]).softmax(-1)
-    torch.testing.assert_close(found, expected)
+SCORES = torch.tensor([0.1, 3.0, 2.0, 1.0, 0.5])
+"""A model at the start of a line: most goes to control tokens, little to text and EOS."""
 
 
-def test_at_a_segment_start_the_text_may_end_and_is_else_forced() -> None:
-    scores = torch.tensor([0.1, 3.0, 2.0, 1.0, 0.5])
-    found = probabilities(NEWLINE, scores)
-    end = torch.tensor([0.1, -math.inf, -math.inf, 1.0, 0.5]).softmax(-1)[EOS]
+@pytest.mark.parametrize("forced", [None, GOOD])
+def test_what_is_banned_goes_to_the_text_and_not_to_the_end(forced: int | None) -> None:
+    processor = BandProcessor([BAD, GOOD], EOS, forced, None if forced is None else ENDS)
+    found = processor(torch.tensor([[WORD, WORD]]), SCORES[None])[0].exp()
+    before = SCORES.softmax(-1)
+    assert found[BAD] == found[GOOD] == 0
+    torch.testing.assert_close(found[EOS], before[EOS])
+    torch.testing.assert_close(found[NEWLINE] / found[WORD], before[NEWLINE] / before[WORD])
+    torch.testing.assert_close(found.sum(), torch.tensor(1.0))
+
+
+def test_at_a_segment_start_the_text_may_end_as_the_model_says_and_is_else_forced() -> None:
+    found = probabilities(NEWLINE, SCORES)
+    end = SCORES.softmax(-1)[EOS]
     torch.testing.assert_close(found[EOS], end)
     torch.testing.assert_close(found[GOOD], 1 - end)
+
+
+def test_whether_to_end_is_not_for_the_nucleus_to_say() -> None:
+    """EOS is unlikely at each line; among the nucleus' words it would never be."""
+    scores_NV = torch.tensor([[0.05, 0.0, 0.95, 0.0, 0.0]]).log().repeat(4000, 1)
+    arrival_NV = torch.empty(4000, 5).exponential_(generator=torch.Generator().manual_seed(0))
+    picker = Picker(temperature=0.5, top_p=0.9)
+    ends = (picker.pick(scores_NV, arrival_NV, torch.ones(4000, dtype=torch.bool)) == EOS).sum()
+    assert 0.035 < ends / 4000 < 0.065
+    assert not (picker.pick(scores_NV, arrival_NV) == EOS).any()
+    greedy = Picker(temperature=0, top_p=1.0)
+    assert not (greedy.pick(scores_NV, None, torch.ones(4000, dtype=torch.bool)) == EOS).any()
 
 
 def test_rows_in_different_places_are_treated_each_on_its_own() -> None:

@@ -13,7 +13,8 @@ from valence.control import read_known_scheme
 from valence.corpus.segment import SEGMENTERS
 from valence.data import Document, Failure, Sample
 from valence.measure.ability import held_out_loss
-from valence.measure.rewards import judge, measure_samples
+from valence.measure.rewards import measure_samples
+from valence.measure.scoring import Judged, judge_texts, judged_text
 from valence.model import load_checkpoint
 from valence.pack import tokenise
 from valence.recipe import MetricRecipe, Recipe
@@ -92,6 +93,10 @@ FILE = MetricRecipe(
 )
 
 PEP8 = Pep8()
+
+
+def judge(sample: Sample, metric: MetricRecipe, scorer: Pep8) -> Judged:
+    return judge_texts(scorer, [judged_text(sample, metric)])[0]
 
 
 def test_broken_text_is_a_failure_and_not_a_perfect_score() -> None:

@@ -12,13 +12,36 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 
+def ban(scores_NV: torch.Tensor, banned: torch.Tensor, eos_id: int) -> torch.Tensor:
+    """Log-probabilities [N, V] without some tokens, whose probability goes to the text.
+
+    EOS keeps what the model gives it. Were it renormalised too, texts would end early: where a
+    conditional model writes a control token, text has next to no probability, and EOS beside it
+    would have ten times its own.
+    """
+    log_NV = scores_NV.float().log_softmax(dim=-1)
+    eos_N = log_NV[:, eos_id].clone()
+    text_NV = log_NV.index_fill_(1, banned, -math.inf)
+    text_NV[:, eos_id] = -math.inf
+    return _filled(text_NV, eos_N, eos_id, torch.log1p(-eos_N.exp()))
+
+
+def _filled(
+    text_NV: torch.Tensor, eos_N: torch.Tensor, eos_id: int, whole_N: torch.Tensor
+) -> torch.Tensor:
+    """Text scaled, in place, to a log-probability of `whole_N` together, and EOS beside it."""
+    text_NV += (whole_N - text_NV.logsumexp(dim=-1))[:, None]
+    text_NV[:, eos_id] = eos_N
+    return text_NV
+
+
 class BandProcessor(LogitsProcessor):
     """Bans control tokens everywhere, and forces one of them where a segment starts.
 
     At a segment start the text may still end: EOS keeps the probability that the model
     gives it, and all other probability goes to the forced token. Where the text does not
     tell that a segment starts, the model does: what it gives to any of the `bands` goes to
-    the forced token. The token after a control token is text.
+    the forced token. The token after a control token is text. Gives log-probabilities.
     """
 
     def __init__(
@@ -40,28 +63,41 @@ class BandProcessor(LogitsProcessor):
         self._banned = torch.tensor(control_ids, dtype=torch.long)
         self._bands = torch.tensor(bands, dtype=torch.long)
 
+    def choosing(self, last_N: torch.Tensor) -> torch.Tensor | None:
+        """After which last tokens nothing but the forced token or EOS may come [N].
+
+        It is the model's choice whether to end, not one among words: neither temperature nor
+        top-p has a say. None where that is never so.
+        """
+        self._move(last_N.device)
+        return None if self.segment_ends is None else self.segment_ends[last_N]
+
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Next-token scores [B, V] for the tokens so far [B, T]."""
+        """Next-token log-probabilities [N, V] for the tokens so far [N, T]."""
         self._move(scores.device)
-        plain = scores.index_fill(1, self._banned, -math.inf)
         if self.forced is None:
-            return plain
-        last = input_ids[:, -1]
+            return ban(scores, self._banned, self.eos_id)
+        last_N = input_ids[:, -1]
+        log_NV = scores.float().log_softmax(dim=-1)
+        eos_N = log_NV[:, self.eos_id].clone()
+        held_N = torch.full_like(eos_N, -math.inf)
         if len(self._bands):
-            offered = scores[:, self._bands].logsumexp(dim=-1)
-            after_control = torch.isin(last, self._bands)
-            plain[:, self.forced] = offered.masked_fill(after_control, -math.inf)
+            offered_N = log_NV[:, self._bands].logsumexp(dim=-1)
+            held_N = offered_N.masked_fill(torch.isin(last_N, self._bands), -math.inf)
+        rest_N = torch.log1p(-(eos_N.exp() + held_N.exp()).clamp(max=1))
+        text_NV = log_NV.index_fill_(1, self._banned, -math.inf)
+        text_NV[:, self.eos_id] = -math.inf
+        held_NV = _filled(text_NV, eos_N, self.eos_id, rest_N)
+        held_NV[:, self.forced] = held_N
         if self.segment_ends is None:
-            return plain
+            return held_NV
         # No branch on whether a segment starts anywhere: an accelerator would wait for it.
-        starts = self.segment_ends[last]
-        eos = plain[:, self.eos_id].clone()
-        plain[:, self.eos_id] = -math.inf
-        rest = plain.logsumexp(dim=-1)
-        held = plain.masked_fill_(starts[:, None], -math.inf)
-        held[:, self.forced] = torch.where(starts, rest, held[:, self.forced])
-        held[:, self.eos_id] = eos
-        return held
+        starts_N = self.segment_ends[last_N]
+        held_NV.masked_fill_(starts_N[:, None], -math.inf)
+        held_NV[:, self.eos_id] = eos_N
+        forced_N = torch.log1p(-eos_N.exp())
+        held_NV[:, self.forced] = torch.where(starts_N, forced_N, held_N)
+        return held_NV
 
     def _move(self, device: torch.device) -> None:
         """Have what is looked up where the scores are."""

@@ -72,7 +72,8 @@ def generate(
     context = _context(checkpoint, asks, len(before), max_tokens)
     rows = Rows(
         model,
-        (*processors, band),
+        processors,
+        band,
         Picker(temperature=temperature, top_p=top_p),
         eos_id=tokenizer.eos_token_id,
         control_ids=control_ids,

@@ -56,8 +56,16 @@ class Picker:
         """Whether it needs chances at all."""
         return self.temperature > 0
 
-    def pick(self, scores_NV: torch.Tensor, arrival_NV: torch.Tensor | None) -> torch.Tensor:
+    def pick(
+        self,
+        scores_NV: torch.Tensor,
+        arrival_NV: torch.Tensor | None,
+        free_N: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Next tokens [N] for scores [N, V] and `arrivals` [N, V].
+
+        Rows that are `free_N` are picked by their probabilities as they are, without
+        temperature and nucleus (unless the likeliest token is always taken).
 
         A token's arrival divided by its probability is exponential with that rate, so the
         first to arrive is each with its probability, also among any few of them: here those
@@ -70,12 +78,18 @@ class Picker:
             return scores_NV.argmax(dim=-1)
         scores_NV = scores_NV if scores_NV.dtype == torch.float64 else scores_NV.float()
         if self.temperature != 1:
-            scores_NV = scores_NV / self.temperature
+            cooled_NV = scores_NV / self.temperature
+            scores_NV = (
+                cooled_NV if free_N is None else torch.where(free_N[:, None], scores_NV, cooled_NV)
+            )
         probability_NV = scores_NV.softmax(dim=-1)
         race_NV = probability_NV / arrival_NV
         tokens_N = race_NV.argmax(dim=-1)
         if self.top_p < 1:
+            first_N = tokens_N.clone()
             self._disqualify(tokens_N, race_NV, probability_NV)
+            if free_N is not None:
+                tokens_N = torch.where(free_N, first_N, tokens_N)
         return tokens_N
 
     def _disqualify(

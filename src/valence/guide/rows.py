@@ -17,6 +17,7 @@ from transformers import DynamicCache, LogitsProcessor, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from valence.errors import ModelError
+from valence.guide.band import BandProcessor
 from valence.guide.cache import growing_cache
 from valence.guide.pick import Picker, Stream, arrivals
 
@@ -57,6 +58,7 @@ class Rows:
         self,
         model: PreTrainedModel,
         processors: Sequence[LogitsProcessor],
+        band: BandProcessor,
         picker: Picker,
         *,
         eos_id: int,
@@ -64,8 +66,11 @@ class Rows:
         max_text: int,
         context: int,
     ) -> None:
-        """`max_text` text tokens are written at the most; `context` is the last position."""
-        self.model, self.processors, self.picker = model, processors, picker
+        """`max_text` text tokens are written at the most; `context` is the last position.
+
+        Scores go through the `processors`, then the mode's own, `band`.
+        """
+        self.model, self.processors, self.band, self.picker = model, processors, band, picker
         self.eos_id, self.control_ids, self.max_text = eos_id, frozenset(control_ids), max_text
         self.context = context
         self.stride = 1 if model.device.type == "cpu" else STRIDE
@@ -188,9 +193,11 @@ class Rows:
         self, ids_NT: torch.Tensor, scores_NV: torch.Tensor, chances_NV: torch.Tensor | None
     ) -> torch.Tensor:
         """The ids with the next token of each row."""
-        for processor in self.processors:
+        for processor in (*self.processors, self.band):
             scores_NV = processor(ids_NT, scores_NV)
-        return torch.cat([ids_NT, self.picker.pick(scores_NV, chances_NV)[:, None]], dim=1)
+        free_N = self.band.choosing(ids_NT[:, -1])
+        picked_N = self.picker.pick(scores_NV, chances_NV, free_N)
+        return torch.cat([ids_NT, picked_N[:, None]], dim=1)
 
     def _chances(self, rows: Sequence[Row], steps: int) -> Sequence[torch.Tensor | None]:
         """The rows' chances [N, V] of each step."""

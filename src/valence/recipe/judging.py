@@ -20,7 +20,8 @@ class JudgingRecipe(Part):
     """Tokens between two running verdicts, which tell how early a bad unit is flagged; null: no
     running verdicts. Each costs a token of the pass over the text."""
     false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share of good training units that the running verdict may flag; it sets the threshold."""
+    """Share of good units that the running verdict may flag: it sets the threshold, on the other
+    half of the held-out documents."""
     fit: Literal["end", "share"] = "end"
     """Read-outs are fitted on states at the ends of units, as the verdict is taught. `share`: and
     beside them others, each fitted on the states at the share where it reads."""

@@ -5,7 +5,6 @@ Legend: N text tokens, T tokens of a pass, K tokens that are counted, V vocabula
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from valence.control import ControlScheme
+from valence.guide.band import ban
 from valence.guide.modes import hold
 from valence.measure.ability.texts import segmenter_of
 from valence.model import Checkpoint, encode_texts, special_ids, start_ids
@@ -124,13 +124,12 @@ class Layout:
         )
 
 
-def banning(control_ids: Sequence[int]) -> Hold:
-    """Scores without control tokens: what losses are taken of."""
-    banned = list(control_ids)
+def banning(control_ids: Sequence[int], eos_id: int) -> Hold:
+    """Log-probabilities without control tokens: what losses are taken of."""
+    banned = torch.tensor(control_ids, dtype=torch.long)
 
     def apply(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        scores[:, banned] = -math.inf
-        return scores
+        return ban(scores, banned.to(scores.device), eos_id)
 
     return apply
 

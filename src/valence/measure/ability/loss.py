@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from valence.control import NO_BAND, Bands, ControlScheme
 from valence.data import LOSS, Findings, Measurement
+from valence.guide.band import ban
 from valence.guide.loop import UNGUIDED
 from valence.measure.ability.items import Items, findings
 from valence.model import Checkpoint, end_ids, start_ids
@@ -221,9 +221,7 @@ def _token_losses(
             logits_BTV = checkpoint.model(
                 input_ids=ids_BT, attention_mask=mask_B1TT, position_ids=positions_BT
             ).logits.float()
-        logits_BTV[:, :, banned] = -math.inf
-        losses = functional.cross_entropy(
-            logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none"
-        ).view(targets_BT.shape)
+        log_NV = ban(logits_BTV.flatten(0, 1), banned, checkpoint.tokenizer.eos_token_id)
+        losses = -log_NV.gather(1, targets_BT.flatten()[:, None]).view(targets_BT.shape)
         # A place that is not counted may have any loss, infinity too.
         return torch.where(texts_BT, losses, 0.0).double().cpu().numpy()

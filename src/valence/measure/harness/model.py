@@ -136,7 +136,7 @@ class ModeModel(LM):
         reads = read_passes(
             self.checkpoint,
             todo,
-            banning(self.layout.control_ids),
+            banning(self.layout.control_ids, self.layout.tokenizer.eos_token_id),
             precision=self.precision,
             on_progress=self.on_progress,
         )

@@ -1,7 +1,9 @@
 """How early a bad text is flagged, while it is written: a running verdict and its threshold.
 
-The threshold lets through so many false alarms on good training units, counted as any flag
-anywhere in the unit: it is one on the running maximum of P(bad).
+The threshold lets through so many false alarms on good units, counted as any flag anywhere in
+the unit: it is one on the running maximum of P(bad). It is found on one half of the held-out
+documents and used on the other, and the other way round: on training text, of which a model is
+surer than of any other, it would be too low.
 
 Legend: F running verdicts, U units, M marks.
 """
@@ -59,13 +61,13 @@ class Running:
         np.maximum.at(found, self.numbers, np.nan_to_num(self.bad, nan=-np.inf))
         return np.where(self.read, found, np.nan)
 
-    def first_flags(self, threshold: float) -> Offsets:
+    def first_flags(self, thresholds: Floats) -> Offsets:
         """Text tokens that were read when each unit was first flagged [U]; `NEVER` if it was not.
 
-        A flag is a P(bad) above the threshold.
+        A flag is a P(bad) above the unit's threshold [U].
         """
         found = np.full(len(self.units.starts), NEVER)
-        flagged = self.bad > threshold  # NaN is not above anything.
+        flagged = self.bad > thresholds[self.numbers]  # NaN is not above anything.
         np.minimum.at(found, self.numbers[flagged], self.tokens[flagged])
         return found
 
@@ -83,7 +85,25 @@ def threshold_for(highest: Floats, false_alarms: float) -> float | None:
     return float(known[len(known) - 1 - allowed])
 
 
-def earliness_findings(told: Told, judge: str, running: Running, threshold: float) -> Findings:
+def thresholds_of(running: Running, told: Told, false_alarms: float) -> Floats | None:
+    """A threshold for each unit [U], from the good units of the other half of the documents.
+
+    The halves are drawn by seed, documents (or pairs) whole. None where a half has no good unit.
+    """
+    highest = running.highest()
+    names, numbers = np.unique(told.documents, return_inverse=True)
+    rng = np.random.default_rng(told.seed)
+    half = (rng.permutation(len(names)) % 2 == 1)[numbers]
+    found = np.zeros(len(highest))
+    for side in (True, False):
+        threshold = threshold_for(highest[told.good & (half != side)], false_alarms)
+        if threshold is None:
+            return None
+        found[half == side] = threshold
+    return found
+
+
+def earliness_findings(told: Told, judge: str, running: Running, thresholds: Floats) -> Findings:
     """Recall, measured false alarms, and the share of the text before the first right flag.
 
     The share is of text tokens up to and with the one at which the flag came; its mean and
@@ -91,7 +111,7 @@ def earliness_findings(told: Told, judge: str, running: Running, threshold: floa
     """
     read = running.read
     failures = int((~read).sum())
-    first, sizes = running.first_flags(threshold), running.units.sizes
+    first, sizes = running.first_flags(thresholds), running.units.sizes
     flagged = first < NEVER
     bad = read & ~told.good
     right = bad & flagged

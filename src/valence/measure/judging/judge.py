@@ -14,7 +14,7 @@ from valence.measure.judging.earliness import (
     Running,
     earliness_findings,
     running_places,
-    threshold_for,
+    thresholds_of,
 )
 from valence.measure.judging.location import chance_findings, location_findings
 from valence.measure.judging.pairs import pair_findings, pairs_in
@@ -41,19 +41,13 @@ from valence.pack.ragged import Offsets
 from valence.precision import Precision
 from valence.recipe.judging import JudgingRecipe
 
-FITTED_IN = 5
-"""Of so many training documents all but one are for fitting, and one is for the threshold."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Training:
-    """Units of training text for fitting, and others for the threshold: what was fitted on a text
-    is surer of it than of any other.
-    """
+    """Units of training text, which read-outs are fitted on."""
 
     text: Tokenised
-    fitting: JudgedUnits
-    others: JudgedUnits
+    units: JudgedUnits
 
 
 def judge(
@@ -91,7 +85,8 @@ def judge(
     reader = Reader(
         checkpoint=checkpoint, window=window, precision=precision, on_progress=on_progress
     )
-    units, learned = judged_units(held_out, scheme), _split(training, scheme)
+    units = judged_units(held_out, scheme)
+    learned = _Training(text=training, units=judged_units(training, scheme))
     told = Told(
         model=model_name,
         seed=seed,
@@ -110,7 +105,7 @@ def judge(
     found = measured.prefixes(learned, scheme)
     found += measured.cut()
     if recipe.stride is not None:
-        found += measured.running(learned, scheme, recipe.stride)
+        found += measured.running(recipe.stride)
     return found
 
 
@@ -122,12 +117,6 @@ def _clusters(text: Tokenised, units: JudgedUnits) -> Offsets:
     return rows[units.documents].astype(np.int64)
 
 
-def _split(text: Tokenised, scheme: ControlScheme) -> _Training:
-    units = judged_units(text, scheme)
-    apart = units.documents % FITTED_IN == FITTED_IN - 1
-    return _Training(text=text, fitting=units.take(~apart), others=units.take(apart))
-
-
 def _at(units: JudgedUnits, share: float) -> tuple[Offsets, Offsets]:
     return np.arange(len(units.starts), dtype=np.int64), tokens_at(share, units.sizes)
 
@@ -136,7 +125,7 @@ def _fitted(
     reader: Reader, learned: _Training, scheme: ControlScheme, share: float, seed: int
 ) -> dict[str, Judge]:
     """Read-outs fitted on the states of training units at a share of their text."""
-    units = learned.fitting
+    units = learned.units
     branches, _ = join([_at(units, share)])
     states_ND, read = reader.states(learned.text, units, branches)
     labels = units.bands[branches.units[read]]
@@ -179,7 +168,7 @@ class _Measured:
                 own = _fitted(self.reader, learned, scheme, share, self.told.seed)
                 for name, (at_share,) in self._said([_at(self.units, share)], own).items():
                     said.setdefault(f"{name}-share", []).append(at_share)
-        good = learned.fitting.bands == scheme.best
+        good = learned.units.bands == scheme.best
         base = float(good.mean()) if len(good) else float("nan")
         found = prefix_findings(self.told, said, shares, base)
         return found + pair_findings(self.told, pairs_in(self.text, self.units), ends)
@@ -197,24 +186,16 @@ class _Measured:
         )
         return cut_findings(some, cut, {name: (e, w) for name, (e, w) in said.items()})
 
-    def running(self, learned: _Training, scheme: ControlScheme, stride: int) -> Findings:
+    def running(self, stride: int) -> Findings:
         """How early each judge flags bad units, and where."""
-        good = learned.others.take(learned.others.bands == scheme.best)
-        branches, _ = join([running_places(good, stride)])
-        calm = self.reader.probabilities(learned.text, good, branches, self.judges)
-        places = running_places(self.units, stride)
+        numbers, tokens = places = running_places(self.units, stride)
         said = self._said([places])
         found = chance_findings(self.told, self.text)
-        for name in self.judges:
-            highest = _running(good, (branches.units, branches.tokens), calm[name]).highest()
-            threshold = threshold_for(highest, self.recipe.false_alarms)
-            if threshold is None:
+        for name, (good,) in said.items():
+            running = Running(units=self.units, numbers=numbers, tokens=tokens, bad=1 - good)
+            thresholds = thresholds_of(running, self.told, self.recipe.false_alarms)
+            if thresholds is None:
                 continue
-            running = _running(self.units, places, said[name][0])
-            found += earliness_findings(self.told, name, running, threshold)
-            found += location_findings(self.told, name, self.text, running, threshold)
+            found += earliness_findings(self.told, name, running, thresholds)
+            found += location_findings(self.told, name, self.text, running, thresholds)
         return found
-
-
-def _running(units: JudgedUnits, places: tuple[Offsets, Offsets], good: Floats) -> Running:
-    return Running(units=units, numbers=places[0], tokens=places[1], bad=1 - good)

@@ -14,6 +14,7 @@ import numpy as np
 from valence.data import Findings, Measurement
 from valence.measure.judging.earliness import NEVER, Running
 from valence.measure.judging.prefixes import Told
+from valence.measure.judging.readouts import Floats
 from valence.measure.statistics import mean, share
 from valence.pack import Tokenised
 from valence.pack.ragged import Offsets
@@ -33,7 +34,7 @@ def place_of(token: int, marks_M2: Offsets) -> str:
 
 
 def location_findings(
-    told: Told, judge: str, text: Tokenised, running: Running, threshold: float
+    told: Told, judge: str, text: Tokenised, running: Running, thresholds: Floats
 ) -> Findings:
     """Of bad units with marks that were flagged: where the first flag falls in the unit. Of
     documents with marks that were flagged: whether their first flag, in whatever unit, falls
@@ -45,7 +46,7 @@ def location_findings(
     """
     if text.marks is None:
         return Findings()
-    first = running.first_flags(threshold)
+    first = running.first_flags(thresholds)
     where = [
         None if first[u] == NEVER else place_of(int(running.units.starts[u] + first[u] - 1), marks)
         for u, marks in _marked(running.units.starts, running.units.ends, text.marks)
