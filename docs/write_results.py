@@ -1,10 +1,10 @@
 """Write what finished runs measured into the docs: no number there is typed by hand.
 
-python docs/write_results.py runs/demo runs/budgets
+python docs/write_results.py runs/demo runs/meaning measures/demo
 
-writes a section of docs/results.md for each run, with its figure beside it, and leaves the
-other sections as they are; of the run `demo` also docs/demo.svg (every sample), the table in
-README.md and docs/demo.md.
+writes a section of docs/results.md for each run, suite or evaluation, with the figure of a run
+beside it, and leaves the other sections as they are; of the run `demo` also docs/demo.svg (every
+sample), the table in README.md and docs/demo.md.
 """
 
 from __future__ import annotations
@@ -13,21 +13,34 @@ import argparse
 import re
 from pathlib import Path
 
-from valence.data import VERDICT, Measurement
-from valence.recipe import load_recipe
+from valence.data import DIVERSITY, VERDICT, Measurement
+from valence.recipe import (
+    EvaluationRecipe,
+    MeasureRecipe,
+    SuiteRecipe,
+    load_any,
+    load_recipe,
+)
 from valence.report.budget import budget_picture
 from valence.report.comparison import comparison, explained, markdown_table
 from valence.report.content import Report
 from valence.report.figures import strip_figure
 from valence.report.front import front_picture
 from valence.report.journey import build_report
+from valence.report.metrics import GROUPS, metric_info
 from valence.report.page import look_of
+from valence.report.reading import read_conclusions, read_rows
+from valence.report.seeds import Summary, by_seed, summarise
 
 DOCS = Path(__file__).parent
 SHORT = ("local_violations_per_kchar", "file_violations_per_kchar", "loss_per_text_token")
 
 
-def cell(row: Measurement | None) -> str:
+COLUMNS = 7
+"""Metrics in one table at the most."""
+
+
+def cell(row: Measurement | Summary | None) -> str:
     if row is None or row.value is None:
         return "—"
     interval = "" if row.low is None or row.high is None else f" [{row.low:.3g}, {row.high:.3g}]"
@@ -102,6 +115,61 @@ def section(report: Report, name: str) -> str:
     return "\n".join(lines)
 
 
+def grouped(rows: list[Measurement], measure: MeasureRecipe) -> list[str]:
+    """Every number of models that exist or of a suite: a table for each group of metrics.
+
+    Numbers without which the others are read as well are left to the page.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        info = metric_info(row.metric, measure)
+        base = row.metric.partition("@")[0]
+        if base not in DIVERSITY[1:] and not base.endswith(("_selected", "_calls")):
+            found.setdefault(info.group, {})[row.metric] = None
+    lines = []
+    for group in (name for name in GROUPS if name in found):
+        names = list(found[group])
+        for first in range(0, len(names), COLUMNS):
+            lines += [*pivot(rows, names[first : first + COLUMNS], measure), ""]
+    return lines
+
+
+def pivot(rows: list[Measurement], metrics: list[str], measure: MeasureRecipe) -> list[str]:
+    """Models and modes by metrics; the mean over seeds where there are several."""
+    cells = {key: summarise(seeds) for key, seeds in by_seed(rows).items()}
+    labels = [metric_info(metric, measure).label.replace("|", "\\|") for metric in metrics]
+    lines = ["| model, mode | " + " | ".join(labels) + " |", "|---|" + "---|" * len(metrics)]
+    for model, mode in dict.fromkeys((model, mode) for model, mode, _ in cells):
+        own = [cells.get((model, mode, metric)) for metric in metrics]
+        if any(one is not None and one.value is not None for one in own):
+            lines.append(f"| {model}, {mode} | " + " | ".join(map(cell, own)) + " |")
+    return lines
+
+
+def section_of_suite(path: Path) -> tuple[str, str]:
+    """The name of a suite and its section: all runs together, then what each concludes."""
+    suite = load_any(path / "suite.yaml")
+    assert isinstance(suite, SuiteRecipe)
+    said = read_conclusions(path).sentences
+    lines = [f"## {suite.name}", "", suite.description.strip(), ""]
+    lines += grouped(list(read_rows(path)), MeasureRecipe())
+    if said:
+        lines += ["Computed by the runs:", "", *(f"- {sentence}" for sentence in said), ""]
+    return suite.name, "\n".join(lines)
+
+
+def section_of_evaluation(path: Path) -> tuple[str, str]:
+    """The name of an evaluation and its section."""
+    recipe = load_any(path / "evaluation.yaml")
+    assert isinstance(recipe, EvaluationRecipe)
+    said = read_conclusions(path).sentences
+    lines = [f"## {recipe.name}", "", recipe.description.strip(), ""]
+    lines += grouped(list(read_rows(path)), recipe.measure)
+    if said:
+        lines += ["Computed by the evaluation:", "", *(f"- {sentence}" for sentence in said), ""]
+    return recipe.name, "\n".join(lines)
+
+
 def replace_between(text: str, begin: str, end: str, block: str) -> str:
     """The text with what stands between two markers replaced; both at its end if not there."""
     whole = f"{begin}\n{block.rstrip()}\n{end}"
@@ -113,12 +181,12 @@ def replace_between(text: str, begin: str, end: str, block: str) -> str:
     return re.sub(pattern, lambda _: whole, text, count=1, flags=re.DOTALL)
 
 
-def write_section(report: Report, name: str) -> None:
+def write_section(name: str, block: str) -> None:
     page = DOCS / "results.md"
     head = "# Results\n\nWritten by `docs/write_results.py` from finished runs.\n"
     text = page.read_text(encoding="utf-8") if page.is_file() else head
     begin, end = f"<!-- results: {name} -->", f"<!-- /results: {name} -->"
-    text = replace_between(text, begin, end, section(report, name))
+    text = replace_between(text, begin, end, block)
     page.write_text(text, encoding="utf-8")
 
 
@@ -155,8 +223,14 @@ def write_demo(report: Report) -> None:
 
 def main(runs: list[Path]) -> None:
     for run in runs:
+        if (run / "suite.yaml").is_file():
+            write_section(*section_of_suite(run))
+            continue
+        if (run / "evaluation.yaml").is_file():
+            write_section(*section_of_evaluation(run))
+            continue
         report, name = build_report(run), load_recipe(run / "recipe.yaml").name
-        write_section(report, name)
+        write_section(name, section(report, name))
         if name == "demo":
             write_demo(report)
 

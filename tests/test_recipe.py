@@ -17,8 +17,16 @@ from pydantic import ValidationError
 from valence.errors import MissingFileError, RecipeError
 from valence.model import create_model
 from valence.objective import build_objective
-from valence.recipe import Recipe, build_recipe, load_recipe, packaged_recipes
+from valence.recipe import (
+    Recipe,
+    SuiteRecipe,
+    build_recipe,
+    load_any,
+    load_recipe,
+    packaged_recipes,
+)
 from valence.score.table import build_scorer
+from valence.suite import suite_recipes
 
 METRIC = "local_violations_per_kchar"
 
@@ -197,19 +205,28 @@ def test_yaml_merge_keys_are_understood(tmp_path: Path, tiny_tree: dict[str, Any
     assert load_recipe(path).models["two"].objective == "mle"
 
 
+def runs_of(name: str) -> list[Recipe]:
+    """The runs that a packaged recipe stands for; none where it measures models that exist."""
+    found = load_any(name)
+    if isinstance(found, SuiteRecipe):
+        return [recipe for _, recipe in suite_recipes(found, Path("somewhere"))]
+    return [found] if isinstance(found, Recipe) else []
+
+
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_a_packaged_recipe_can_be_built(name: str) -> None:
-    recipe = load_recipe(name)
-    assert recipe.name == name
-    assert recipe.description
-    for entry in recipe.models.values():
-        build_objective(entry.objective)
-    for scorer in (recipe.score.scorer, *(m.scorer for m in recipe.measure.metrics.values())):
-        with contextlib.suppress(MissingFileError):  # What a user brings is not here.
-            build_scorer(scorer)
-    if recipe.model.base is None:
-        with torch.device("meta"):
-            create_model(recipe.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
+    found = load_any(name)
+    assert found.name == name
+    assert found.description
+    for recipe in runs_of(name):
+        for entry in recipe.models.values():
+            build_objective(entry.objective)
+        for scorer in (recipe.score.scorer, *(m.scorer for m in recipe.measure.metrics.values())):
+            with contextlib.suppress(MissingFileError):  # What a user brings is not here.
+                build_scorer(scorer)
+        if recipe.model.base is None:
+            with torch.device("meta"):
+                create_model(recipe.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
 
 
 def test_the_recipes_folder_is_the_packaged_one() -> None:
@@ -302,7 +319,7 @@ def test_the_resolved_recipe_reads_back_equal(
 
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_a_packaged_recipe_reads_back_equal(name: str, tmp_path: Path) -> None:
-    recipe = load_recipe(name)
+    recipe = load_any(name)
     path = tmp_path / "resolved.yaml"
     path.write_text(recipe.to_yaml(), encoding="utf-8")
-    assert load_recipe(path) == recipe
+    assert load_any(path) == recipe

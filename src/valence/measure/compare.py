@@ -13,10 +13,12 @@ from valence.report.seeds import mean_interval, standard_deviation
 class Comparison:
     """One metric of one model and mode against another, over the seeds that both have.
 
-    `ratio` is the mean over seeds divided by the other's mean, None if that is 0.
+    `ratio` is the mean over seeds divided by the other's mean, None if one of them is negative or
+    the other's is 0: a reward below 0 is no amount.
     `difference` is the 95% interval of the mean of the paired differences over seeds (left
     less right), None for one seed or where all differences are equal; then the intervals
-    over samples decide, in every seed. `lower` and `higher` tell what is shown.
+    over samples decide, in every seed. `lower` and `higher` tell what is shown; `known` whether
+    all of those intervals are.
     """
 
     metric: str
@@ -29,6 +31,7 @@ class Comparison:
     lower: bool
     higher: bool
     seeds: int
+    known: bool = True
 
     @property
     def basis(self) -> str:
@@ -65,11 +68,12 @@ def compare(
         right=named(*right),
         left_value=left_mean,
         right_value=right_mean,
-        ratio=left_mean / right_mean if right_mean else None,
+        ratio=left_mean / right_mean if right_mean > 0 and left_mean >= 0 else None,
         difference=interval,
         lower=interval[1] < 0 if interval else all(_below(a, b) for a, b in pairs),
         higher=interval[0] > 0 if interval else all(_below(b, a) for a, b in pairs),
         seeds=len(pairs),
+        known=all(row.low is not None for pair in pairs for row in pair),
     )
 
 
@@ -108,7 +112,8 @@ def verdict(comparison: Comparison) -> str:
             f" ({comparison.seeds} seeds)"
         )
     shown = f"{way}, with disjoint 95% intervals"
-    overlap = "not shown to differ: the 95% intervals overlap"
+    why = "the 95% intervals overlap" if comparison.known else "one has no 95% interval"
+    overlap = f"not shown to differ: {why}"
     return f"{shown if way else overlap} ({comparison.basis})"
 
 
