@@ -126,3 +126,23 @@ def test_a_checkpoint_of_the_same_scheme_keeps_its_trained_rows(tmp_path: Path) 
     assert (again.get_input_embeddings().weight[list(ids)] == 7.0).all()
     assert len(known) == len(tokenizer) == again.config.vocab_size
     assert load_checkpoint(tmp_path).scheme == SCHEME
+
+
+@pytest.mark.parametrize("verdict", [None, {"share": 1.0}])
+def test_tokens_that_a_model_of_ours_never_learned_begin_apart(
+    tmp_path: Path, verdict: dict[str, float] | None
+) -> None:
+    """The plain model of a run has the tokens, and rows that training has made all alike."""
+    model, tokenizer = tiny_llama(SIZE), byte_fallback()
+    ids = list(extend_vocabulary(model, tokenizer, SCHEME, seed=0))
+    with torch.no_grad():
+        for matrix in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+            matrix[ids] = matrix[ids[0]].clone()
+    about = {"segmenter": "line", "verdict": verdict}
+    save_checkpoint(tmp_path, model, tokenizer, None, SCHEME, about)
+    again = load_base(ModelRecipe(base=str(tmp_path)))
+    extend_vocabulary(again, load_base_tokenizer(ModelRecipe(base=str(tmp_path))), SCHEME, seed=1)
+    bad, good = again.get_input_embeddings().weight[ids]
+    assert torch.equal(bad, good) == (verdict is not None)  # One that judges has learned them.
+    old = model.get_input_embeddings().weight[: ids[0]]
+    assert torch.equal(again.get_input_embeddings().weight[: ids[0]], old)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from valence.control import ControlScheme
+from valence.control import ControlScheme, read_about, read_known_scheme, read_scheme
 from valence.errors import ControlError
 from valence.score.pretrained import load_tokenizer
 
@@ -33,7 +33,8 @@ def extend_vocabulary(
     arXiv 2302.08582; Hewitt 2021, "Initializing new word embeddings for pretrained language
     models", for the mean). Rows that a padded vocabulary has to spare are used first, and no
     row is ever lost. Tokens that the model's own tokenizer has as special ones, all of them,
-    keep their rows as they are.
+    keep their rows as they are; but for control tokens that it never learned, being a model of a
+    run in which others did: nothing told those rows apart.
     The tokenizer may have been extended before (`extend_tokenizer`). Raises `ControlError`
     where a name is taken by another token.
     """
@@ -83,7 +84,18 @@ def _own_vocabulary(model: PreTrainedModel) -> dict[str, int]:
     if not model.name_or_path or not (directory / "config.json").is_file():
         return {}
     vocabulary: dict[str, int] = load_tokenizer(directory).get_vocab()
-    return vocabulary
+    unlearned = _unlearned(directory)
+    return {token: index for token, index in vocabulary.items() if token not in unlearned}
+
+
+def _unlearned(directory: Path) -> frozenset[str]:
+    """Control tokens that one of our models has and was never shown, neither to read nor to say.
+
+    In training their outputs are only ever wrong, so that they become one vector.
+    """
+    known = read_known_scheme(directory)
+    taught = read_scheme(directory) or read_about(directory).get("verdict")
+    return frozenset() if known is None or taught is not None else frozenset(known.tokens)
 
 
 def _check_present(tokenizer: PreTrainedTokenizerFast, scheme: ControlScheme) -> None:
