@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from valence import cli
 from valence.objective.table import OBJECTIVES, build_objective
-from valence.recipe import build_recipe
+from valence.recipe import EvaluationRecipe, MeasureRecipe, build_part, build_recipe
 from valence.score.table import SCORERS
 
 ROOT = Path(__file__).parent.parent
@@ -69,6 +69,21 @@ def test_every_recipe_is_one_or_a_part_of_one(
     recipe = build_recipe({part: tiny_tree[part] for part in parts} | shown)
     for entry in recipe.models.values():
         build_objective(entry.objective)
+
+
+def test_the_evaluations_shown_are_evaluations() -> None:
+    page = (ROOT / "docs" / "measuring.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(b) for b in re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S)]
+    whole, part = blocks
+    found = build_part(EvaluationRecipe, whole, where="docs/measuring.md")
+    every = set(MeasureRecipe.model_fields)
+    left_out = every - set(found.measure.model_fields_set)
+    assert [name for name in left_out if f"`{name}" not in page and name not in PLAIN] == []
+    build_part(MeasureRecipe, part, where="docs/measuring.md")
+
+
+PLAIN = {"headline", "workers", "window", "loss_chars", "resamples"}
+"""Parts of the measures that the page need not explain."""
 
 
 def test_every_objective_of_the_table_is_in_the_guide_and_in_the_readme() -> None:
