@@ -208,3 +208,24 @@ def test_what_cannot_be_measured_is_told_in_words(
     assert ended.exit_code == 2, ended.output
     assert told in ended.output.replace("\n", " ")
     assert "Traceback" not in ended.output
+
+
+def test_a_reference_is_sampled_once_and_everyone_is_compared_with_it(
+    tiny_run: Result, prompts: Path, tmp_path: Path
+) -> None:
+    model = str(tiny_run.path / "models" / "mle")
+    reference = {"model": model, "count": 5, "max_tokens": 9, "batch": 2}
+    plain = tree(tiny_run.path, prompts, window=32, ability={"reference": reference})
+    del plain["measure"]["scenarios"]
+    found = evaluate(build_part(EvaluationRecipe, plain, where="test"), tmp_path / "both")
+    lines = (tmp_path / "both" / "samples" / "reference" / "samples.jsonl").read_text()
+    samples = [json.loads(line) for line in lines.splitlines()]
+    assert [(each["index"], each["mode"], each["prompt"]) for each in samples] == [
+        (index, "none", "") for index in range(5)
+    ]
+    assert all(each["tokens"] <= 9 for each in samples)
+    away = {row.mode: row for row in found.measurements if row.metric == "kl@reference"}
+    assert set(away) == {"none", "good", "bad", "banned", "good-bad"}
+    assert away["none"].value == 0  # It is the reference.
+    for mode in ("good", "bad", "banned"):
+        assert away[mode].value not in (None, 0) and away[mode].count + away[mode].failures == 5

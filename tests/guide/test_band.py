@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
@@ -39,6 +42,58 @@ def test_what_is_banned_goes_to_the_text_and_not_to_the_end(forced: int | None) 
     torch.testing.assert_close(found[EOS], before[EOS])
     torch.testing.assert_close(found[NEWLINE] / found[WORD], before[NEWLINE] / before[WORD])
     torch.testing.assert_close(found.sum(), torch.tensor(1.0))
+
+
+@given(
+    scores=st.lists(st.floats(-30, 30), min_size=5, max_size=5),
+    last=st.integers(0, 4),
+    kind=st.sampled_from(["banned", "lines", "bands"]),
+)
+def test_probabilities_are_those_of_a_look_at_each_token(
+    scores: list[float], last: int, kind: str
+) -> None:
+    """In float64 and by the words: who has what, of what the model gives."""
+    processor = {
+        "banned": BandProcessor([BAD, GOOD], EOS),
+        "lines": BandProcessor([BAD, GOOD], EOS, GOOD, ENDS),
+        "bands": BandProcessor([BAD, GOOD], EOS, GOOD, bands=[BAD, GOOD]),
+    }[kind]
+    found = processor(torch.tensor([[WORD, last]]), torch.tensor([scores]))[0].double()
+    odds = np.exp(np.array(scores) - max(scores))
+    model = odds / odds.sum()
+    bands, words = model[BAD] + model[GOOD], model[NEWLINE] + model[WORD]
+    held = 0.0
+    if kind == "lines" and last == NEWLINE:
+        held = words + bands
+    elif kind == "bands" and last not in (BAD, GOOD):
+        held = bands
+    text = words + bands - held if kind == "lines" else words + (bands if held == 0 else 0)
+    expected = [model[EOS], 0.0, held, model[NEWLINE] / words * text, model[WORD] / words * text]
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(found.numpy(), np.log(expected), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("forced", [None, GOOD])
+def test_text_after_a_sure_end_is_unlikely_and_not_impossible(forced: int | None) -> None:
+    """The rest of 1 is nothing in float32: one such place would make a loss infinite."""
+    processor = BandProcessor([BAD, GOOD], EOS, forced, None if forced is None else ENDS)
+    scores = torch.tensor([[40.0, 1.0, 2.0, 3.0, 4.0]])
+    found = processor(torch.tensor([[WORD]]), scores)[0]
+    odds = np.exp([1.0, 2.0, 3.0, 4.0])
+    expected = math.log(odds.sum()) - 40 + math.log(odds[3] / odds[2:].sum())
+    assert found[WORD].item() == pytest.approx(expected, abs=1e-4)
+    if forced is not None:
+        started = processor(torch.tensor([[NEWLINE]]), scores)[0, GOOD]
+        assert started.item() == pytest.approx(math.log(odds.sum()) - 40, abs=1e-4)
+
+
+def test_where_all_text_is_forbidden_the_end_is_left() -> None:
+    only = torch.full((1, 5), -math.inf)
+    only[0, EOS] = 0.0
+    for forced in (None, GOOD):
+        ends = None if forced is None else ENDS
+        found = BandProcessor([BAD, GOOD], EOS, forced, ends)(torch.tensor([[WORD]]), only)[0]
+        assert found.tolist() == [0.0, *[-math.inf] * 4]
 
 
 def test_at_a_segment_start_the_text_may_end_as_the_model_says_and_is_else_forced() -> None:

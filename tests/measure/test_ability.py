@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoints import banned_by_hand
 
 from valence.annotate import Annotated
 from valence.control import read_known_scheme
 from valence.corpus.segment import SEGMENTERS
 from valence.data import Document, Failure, Sample
-from valence.measure.ability import held_out_loss
+from valence.measure.ability import text_loss
 from valence.measure.rewards import measure_samples
 from valence.measure.scoring import Judged, judge_texts, judged_text
 from valence.model import load_checkpoint
@@ -40,7 +41,7 @@ def test_the_loss_is_that_of_text_tokens_with_the_modes_tokens_in_between(
     assert known is not None
     items = [annotated(text) for text in TEXTS]
     tokenised = tokenise(items, checkpoint.tokenizer)
-    rows = held_out_loss(
+    found, _ = text_loss(
         checkpoint, known, tokenised, mode, model_name="c", seed=0, window=128, resamples=100
     )
     ids = known.token_ids(checkpoint.tokenizer)
@@ -55,12 +56,11 @@ def test_the_loss_is_that_of_text_tokens_with_the_modes_tokens_in_between(
             line = item.document.text[start:end]
             for token in checkpoint.tokenizer(line, add_special_tokens=False)["input_ids"]:
                 with torch.inference_mode():
-                    scores = checkpoint.model(torch.tensor([context])).logits[0, -1].clone()
-                    scores[list(ids)] = -math.inf
-                nats -= scores.log_softmax(-1)[token].item()
+                    scores = checkpoint.model(torch.tensor([context])).logits[0, -1]
+                nats -= banned_by_hand(scores, ids, checkpoint.tokenizer.eos_token_id)[token]
                 count += 1
                 context.append(token)
-    by_name = {row.metric: row for row in rows}
+    by_name = {row.metric: row for row in found.rows}
     assert by_name["loss_per_text_token"].value == pytest.approx(nats / count, rel=1e-4)
     size = sum(len(text.encode()) for text in TEXTS)
     assert by_name["bits_per_byte"].value == pytest.approx(nats / math.log(2) / size, rel=1e-4)
@@ -73,18 +73,18 @@ def test_a_small_window_still_predicts_every_token_once(tiny_run: Result) -> Non
     assert known is not None
     tokenised = tokenise([annotated(text) for text in TEXTS], checkpoint.tokenizer)
     losses = [
-        held_out_loss(
+        text_loss(
             checkpoint, known, tokenised, "none",
             model_name="m", seed=0, window=window, resamples=100,
-        )[0].value
+        )[0].rows[0].value
         for window in (9, 128)
     ]  # fmt: skip
     assert all(loss is not None and 0 < loss < 10 for loss in losses)
 
 
-def sample(text: str, *, ended: bool = True) -> Sample:
+def sample(text: str, *, ended: bool = True, index: int = 0) -> Sample:
     return Sample(
-        model="m", mode="none", seed=0, index=0, prompt="", text=text, ended=ended, tokens=9
+        model="m", mode="none", seed=0, index=index, prompt="", text=text, ended=ended, tokens=9
     )
 
 
@@ -113,7 +113,9 @@ def test_text_cut_off_by_the_limit_is_judged_up_to_its_last_complete_statement()
 
 def test_failures_are_counted_beside_the_number_and_as_a_share(tiny_recipe: Recipe) -> None:
     texts = ["x = 1\n", "x=1\n", "def f(:\n  'open\n x = (\n", ""]
-    rows = measure_samples([sample(text) for text in texts], tiny_recipe.measure)
+    rows = measure_samples(
+        [sample(text, index=index) for index, text in enumerate(texts)], tiny_recipe.measure
+    )
     by_name = {row.metric: row for row in rows}
     file = by_name["file_violations_per_kchar"]
     assert (file.count, file.failures) == (2, 2)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoints import SCHEME, TEXT, tiny_checkpoint
+from tiny_checkpoints import SCHEME, TEXT, banned_by_hand, tiny_checkpoint
 
 from valence.control import ControlScheme
 from valence.data import Sample
@@ -34,12 +33,12 @@ def likelihood(checkpoint: Checkpoint, mode: str, one: Sample, window: int = 128
 
 def by_hand(checkpoint: Checkpoint, ids: list[int], counted: range) -> float:
     """log p of ids at the places, all special tokens but EOS banned."""
-    control = list(SCHEME.token_ids(checkpoint.tokenizer))
+    control, eos = SCHEME.token_ids(checkpoint.tokenizer), checkpoint.tokenizer.eos_token_id
     with torch.no_grad():
-        scores = checkpoint.model(torch.tensor([ids])).logits[0].clone()
-    scores[:, control] = -math.inf
-    logs = scores.log_softmax(-1)
-    return sum(logs[place - 1, ids[place]].item() for place in counted)
+        scores = checkpoint.model(torch.tensor([ids])).logits[0]
+    return sum(
+        float(banned_by_hand(scores[place - 1], control, eos)[ids[place]]) for place in counted
+    )
 
 
 def test_a_sample_counts_its_tokens_and_its_end() -> None:
@@ -109,13 +108,12 @@ def test_the_estimate_covers_the_exact_divergence_of_two_one_token_worlds() -> N
     """Samples of one token at the most: the sum over all texts is the exact divergence."""
     one, other = tiny_checkpoint(seed=0), tiny_checkpoint(seed=1)
     eos = one.tokenizer.eos_token_id
-    control = list(SCHEME.token_ids(one.tokenizer))
+    control = SCHEME.token_ids(one.tokenizer)
     logs = []
     for checkpoint in (one, other):
         with torch.no_grad():
-            scores = checkpoint.model(torch.tensor([[eos]])).logits[0, -1].clone()
-        scores[control] = -math.inf
-        logs.append(scores.log_softmax(-1).double())
+            scores = checkpoint.model(torch.tensor([[eos]])).logits[0, -1]
+        logs.append(torch.from_numpy(banned_by_hand(scores, control, eos)))
     p, q = logs
     asks = [Ask(ids=(), seed=(0, number)) for number in range(1000)]
     written = dict(generate(one, SCHEME, "none", asks, max_tokens=1))

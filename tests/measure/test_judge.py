@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_verdict import annotated
+from judged_texts import annotated
 
 from valence.annotate import annotate
 from valence.control import ControlScheme, read_known_scheme
@@ -116,7 +116,8 @@ def test_text_without_good_or_without_any_units_gives_no_numbers(
     nothing = replace(held_out, rewards=np.full_like(held_out.rewards, np.nan))
     assert all(row.value is None for row in judged(known, nothing, training).rows)
     unlearned = replace(training, rewards=np.full_like(training.rewards, np.nan))
-    modes = {row.mode: row.value for row in judged(known, held_out, unlearned).rows}
+    rows = judged(known, held_out, unlearned).rows
+    modes = {row.mode: row.value for row in rows if row.metric == "verdict_auroc"}
     assert modes["linear"] is None and modes["verdict"] is not None
 
 
@@ -125,7 +126,8 @@ def test_marks_beside_rewards_become_tokens(
 ) -> None:
     checkpoint, _ = known
     (tmp_path / "a.jsonl").write_text(
-        '{"id": "one", "text": "x = 1 oops y\\nz = oops\\n"}\n{"id": "two", "text": "fine\\n"}\n'
+        '{"id": "one", "text": "x = 1 oops y\\nfine\\nz = oops\\n"}\n'
+        '{"id": "two", "text": "fine\\n"}\n'
     )
     annotation = annotate(
         tmp_path / "out",

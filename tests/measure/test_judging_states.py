@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_verdict import TEXTS, alone, annotated, with_a_bias
+from judged_texts import TEXTS, alone, annotated, with_a_bias
 
 from valence.control import read_known_scheme
 from valence.measure.judging import states as reading

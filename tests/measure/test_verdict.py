@@ -12,59 +12,34 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
-from transformers import PhiConfig, PhiForCausalLM
+from judged_texts import TEXTS, alone, annotated, with_a_bias
 
 from valence.annotate import Annotated
-from valence.control import read_known_scheme
-from valence.corpus.segment import SEGMENTERS
-from valence.data import Document
+from valence.control import ControlScheme, read_known_scheme
 from valence.measure.judging import readouts
-from valence.measure.verdict import auroc, read_verdicts, said_by
+from valence.measure.judging.readouts import Floats, judge_by, verdict_of
+from valence.measure.judging.states import Reader
 from valence.model import Checkpoint, end_ids, load_checkpoint, start_ids
 from valence.objective.readout import load_readout
 from valence.pack import tokenise
+from valence.pack.branches import JudgedUnits, join, judged_units
 from valence.recipe import build_recipe, load_recipe
 from valence.run import Result, run
 from valence.store import read_json
 
-NAN = float("nan")
-TEXTS = ("x = 1\ny=2\n\nprint('<|good|>')\n" * 2, "def f( a ):\n    return a\n", "z=3\n")
-REWARDS = (0.0, -0.5, NAN)
 MODES = ["verdict", "readout", "linear", "mlp"]
 
 
-def annotated(text: str) -> Annotated:
-    ends = SEGMENTERS["line"](text)
-    rewards = np.array([REWARDS[i % 3] for i in range(len(ends))], dtype=np.float32)
-    document = Document(id=text, text=text, source="")
-    return Annotated(document=document, ends=np.array(ends, dtype=np.int64), rewards=rewards)
-
-
-def alone(checkpoint: Checkpoint, prefix: list[int], control_ids: Any) -> tuple[Any, float]:
-    """The state after [prefix, EOS], and the best band's probability among the bands."""
-    ids = torch.tensor([[*prefix, checkpoint.tokenizer.eos_token_id]])
-    with torch.inference_mode():
-        output = checkpoint.model(ids, output_hidden_states=True)
-    probabilities = output.logits[0, -1].double().softmax(-1)[list(control_ids)]
-    return output.hidden_states[-1][0, -1], float(probabilities[-1] / probabilities.sum())
-
-
-def with_a_bias(checkpoint: Checkpoint) -> Checkpoint:
-    """Another model, whose head has a bias, and whose documents begin and end with two tokens."""
-    tokenizer = deepcopy(checkpoint.tokenizer)
-    tokenizer.bos_token = tokenizer.convert_ids_to_tokens(5)
-    shape = PhiConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=64, initializer_range=0.2,
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = PhiForCausalLM(shape).eval()
-    torch.nn.init.normal_(model.lm_head.bias, generator=torch.Generator().manual_seed(1))
-    return replace(checkpoint, model=model, tokenizer=tokenizer)
+def read_ends(
+    checkpoint: Checkpoint, scheme: ControlScheme, texts: tuple[str, ...], window: int
+) -> tuple[torch.Tensor, JudgedUnits]:
+    """States at the ends of units, and these units, of those that fit."""
+    text = tokenise([annotated(each) for each in texts], checkpoint.tokenizer)
+    units = judged_units(text, scheme)
+    branches, _ = join([(np.arange(len(units.starts), dtype=np.int64), units.sizes)])
+    states, read = Reader(checkpoint=checkpoint, window=window).states(text, units, branches)
+    order = np.argsort(read)
+    return states[torch.from_numpy(order)], units.take(branches.units[read[order]])
 
 
 # --- reading ------------------------------------------------------------------------------
@@ -84,9 +59,8 @@ def test_a_verdict_is_what_follows_the_prefix_and_eos_alone(
         checkpoint = with_a_bias(checkpoint)
     assert bool(end_ids(checkpoint.tokenizer)) == other
     items = [annotated(text) for text in TEXTS]
-    found = read_verdicts(
-        checkpoint, scheme, tokenise(items, checkpoint.tokenizer), window=96, precision="fp32"
-    )
+    found, units = read_ends(checkpoint, scheme, TEXTS, 96)
+    said: Floats = verdict_of(checkpoint, scheme)(found)
     control_ids = scheme.token_ids(checkpoint.tokenizer)
     states, good, bands, documents = [], [], [], []
     for number, item in enumerate(items):
@@ -102,10 +76,10 @@ def test_a_verdict_is_what_follows_the_prefix_and_eos_alone(
             good.append(probability)
             bands.append(band)
             documents.append(number)
-    assert found.bands.tolist() == bands
-    assert found.documents.tolist() == documents
-    assert found.good == pytest.approx(good, abs=1e-5)
-    assert torch.allclose(found.states, torch.stack(states), atol=1e-4)
+    assert units.bands.tolist() == bands
+    assert units.documents.tolist() == documents
+    assert said == pytest.approx(good, abs=1e-5)
+    assert torch.allclose(found, torch.stack(states), atol=1e-4)
 
 
 def tokens_of(checkpoint: Checkpoint, text: str) -> list[int]:
@@ -132,48 +106,11 @@ def test_a_segment_that_does_not_fit_into_a_row_has_no_verdict(tiny_run: Result)
     checkpoint, scheme = load_checkpoint(directory), read_known_scheme(directory)
     assert scheme is not None
     text = "a = 'a line of far more tokens than the window that it is read in has'\n"
-    tokenised = tokenise([annotated(text)], checkpoint.tokenizer)
-    assert len(tokenised.ids) > 8
-    found = read_verdicts(checkpoint, scheme, tokenised, window=8)
-    assert (len(found.good), len(found.bands), len(found.documents)) == (0, 0, 0)
-    assert found.states.shape == (0, checkpoint.model.config.hidden_size)
-    estimate = auroc(found.good, found.bands, found.documents, 1, resamples=10, seed=0)
-    assert (estimate.value, estimate.count) == (None, 0)
-
-
-# --- the area -----------------------------------------------------------------------------
-
-
-@given(
-    said=st.lists(
-        st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.5001, 1.0]), st.integers(0, 2)),
-        min_size=1,
-        max_size=40,
-    )
-)
-def test_the_area_is_that_of_scikit_learn_ties_and_all(said: list[tuple[float, int]]) -> None:
-    good = np.array([probability for probability, _ in said])
-    bands = np.array([band for _, band in said])
-    estimate = auroc(good, bands, np.arange(len(said)), 2, resamples=5, seed=0)
-    if len({band == 2 for band in bands.tolist()}) < 2:
-        assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
-    else:
-        assert estimate.count == len(said)
-        assert estimate.value == pytest.approx(roc_auc_score(bands == 2, good))
-
-
-def test_the_interval_of_an_area_is_over_documents() -> None:
-    rng = np.random.default_rng(0)
-    documents = np.repeat(np.arange(60), 20)
-    # All verdicts of a document are wrong together: 1,200 of them are worth 60.
-    bands = rng.integers(0, 2, 60)[documents]
-    good = bands + rng.normal(0, 2, 60)[documents] + rng.normal(0, 0.1, 1_200)
-    whole = auroc(good, bands, documents, 1, resamples=200, seed=0)
-    each = auroc(good, bands, np.arange(1_200), 1, resamples=200, seed=0)
-    assert whole.value == each.value
-    widths = [e.high - e.low for e in (whole, each) if e.low is not None and e.high is not None]
-    assert 3 < widths[0] / widths[1] < 6  # About the square root of 20.
-    assert auroc(good, bands, documents, 1, resamples=10**9, seed=0) == whole
+    assert len(tokens_of(checkpoint, text)) > 8
+    states, units = read_ends(checkpoint, scheme, (text,), 8)
+    assert len(units.starts) == 0
+    assert states.shape == (0, checkpoint.model.config.hidden_size)
+    assert verdict_of(checkpoint, scheme)(states).shape == (0,)
 
 
 # --- the journey --------------------------------------------------------------------------
@@ -218,11 +155,10 @@ def test_a_read_out_that_was_trained_with_the_model_lies_beside_it(judged: Resul
     checkpoint = load_checkpoint(folders / "conditional")
     scheme = read_known_scheme(folders / "conditional")
     assert scheme is not None
-    tokenised = tokenise([annotated(text) for text in TEXTS], checkpoint.tokenizer)
-    found = read_verdicts(checkpoint, scheme, tokenised, window=96)
-    said = said_by(readout, found, scheme.best)
+    states, _ = read_ends(checkpoint, scheme, TEXTS, 96)
+    said = judge_by(readout, scheme.best)(states)
     with torch.inference_mode():
-        logits = readout(found.states).double().numpy()
+        logits = readout(states).double().numpy()
     odds = np.exp(logits[:, 1] - logits[:, 0])
     assert said == pytest.approx(odds / (1 + odds), abs=1e-6)
 
@@ -231,17 +167,28 @@ def test_the_page_has_a_section_and_a_table_of_verdicts(judged: Result, tiny_run
     page = (judged.path / "report.html").read_text(encoding="utf-8")
     sections = dict(re.findall(r"<h2[^>]*>([^<]*)</h2>(.*?)</section>", page, re.DOTALL))
     verdicts, results = sections["Verdicts after EOS"], sections["Results"]
-    for section in (verdicts, results):
-        assert "AUROC of the verdict <small>↑ higher is better" in section
-    columns = re.findall(r'<th scope="col"[^>]*>([^<]*)', verdicts)
-    assert columns == ["model", *MODES]
-    samples, areas = re.findall(r"<table class=\"results\">.*?</table>", results, re.DOTALL)
-    rows = re.findall(r"(conditional|alone) · (\w+) ", areas)
-    assert rows == [*itertools.product(["conditional"], MODES), *(("alone", m) for m in MODES[:1]),
-                    *(("alone", m) for m in MODES[2:])]  # fmt: skip
+    (table,) = re.findall(r"<table class=\"results.*?</table>", verdicts, re.DOTALL)
+    assert re.findall(r">(AUROC|at the end|ECE|Brier)</th>", table) == [
+        "AUROC", "at the end", "ECE", "Brier",
+    ]  # fmt: skip
+    judges = [*itertools.product(["conditional"], [*MODES, "constant"])]
+    judges += [("alone", mode) for mode in (*MODES, "constant") if mode != "readout"]
+    assert re.findall(r"</i>(\w+) · (\w+)</th>", table) == judges
+    areas = {
+        (row.model, row.mode): row.value
+        for row in judged.measurements
+        if row.metric == "verdict_auroc"
+    }
+    shown = re.findall(r"</i>(\w+) · (\w+)</th><td>(?:<div[^>]*><b>([\d.]+)</b>)?", table)
+    for model, mode, number in shown:
+        area = areas.get((model, mode))
+        assert number == "" if area is None else float(number) == pytest.approx(area, abs=5e-3)
+    folded = re.findall(r"<table class=\"results\">.*?</table>", results, re.DOTALL)
+    (numbers,) = (each for each in folded if "AUROC of the verdict <small>↑ higher" in each)
+    assert re.findall(r"(conditional|alone) · (\w+) ", numbers) == judges
     shown = re.search(r"lack of one of the two values: (\d+)", sections["Ability and misalignment"])
     assert shown is None or int(shown[1]) <= 5  # Nothing of the verdicts is missing there.
-    assert "0.5 is chance" in results and "mlp" not in samples
+    assert "0.5 is chance" in results and "mlp" not in folded[0]
     assert "Verdicts" not in (tiny_run.path / "report.html").read_text(encoding="utf-8")
 
 
@@ -249,7 +196,7 @@ def test_a_model_that_only_judges_is_measured_plainly_besides(judged: Result) ->
     modes = {(row.model, row.mode) for row in judged.measurements if row.metric == "bits_per_byte"}
     assert modes == {
         ("alone", "none"),
-        *itertools.product(["conditional"], ["good", "bad", "banned", "labelled"]),
+        *itertools.product(["conditional"], ["good", "bad", "banned", "labelled", "good-bad"]),
     }
     about = json.loads((judged.path / "models" / "alone" / "valence.json").read_text())
     assert "verdict" in json.dumps(about["objective"])

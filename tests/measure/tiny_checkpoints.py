@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from valence.control import ControlScheme
@@ -39,3 +42,18 @@ def tiny_checkpoint(
             if weight.ndim > 1:
                 weight *= 4
     return Checkpoint(model=model.eval(), tokenizer=tokenizer, scheme=scheme, segmenter=segmenter)
+
+
+def banned_by_hand(
+    logits_V: torch.Tensor, banned: Sequence[int], eos_id: int
+) -> npt.NDArray[np.float64]:
+    """log p [V] where what is banned goes to the text, and EOS keeps what the model gives it."""
+    odds = np.exp(logits_V.double().numpy() - float(logits_V.max()))
+    before = odds / odds.sum()
+    words = np.setdiff1d(np.arange(len(before)), [*banned, eos_id])
+    found = np.zeros_like(before)
+    found[words] = before[words] / before[words].sum() * (1 - before[eos_id])
+    found[eos_id] = before[eos_id]
+    with np.errstate(divide="ignore"):
+        logs: npt.NDArray[np.float64] = np.log(found)
+    return logs

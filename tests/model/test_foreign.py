@@ -100,7 +100,7 @@ def test_nothing_but_text_is_written(saved: Path, mode: str) -> None:
 
 def test_writing_starts_with_bos_and_stops_at_eos(saved: Path) -> None:
     checkpoint = load_checkpoint(saved)
-    eos, good = checkpoint.tokenizer.eos_token_id, SCHEME.token_ids(checkpoint.tokenizer)[1]
+    good = SCHEME.token_ids(checkpoint.tokenizer)[1]
     read: list[torch.Tensor] = []
     hook = checkpoint.model.get_input_embeddings().register_forward_hook(
         lambda _, inputs, output: read.append(inputs[0])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,8 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
 from valence.errors import ModelError
-from valence.measure import verdict
-from valence.measure.verdict import Verdicts, auroc, fit_readout, said_by
+from valence.measure.calibration import auroc
+from valence.measure.judging import readouts
+from valence.measure.judging.readouts import judge_by
 from valence.objective.readout import Kind, Readout, load_readout
 
 KINDS: tuple[Kind, ...] = ("linear", "mlp")
@@ -32,26 +35,32 @@ def labels_of(states: torch.Tensor, problem: str) -> Any:
     return (first ^ second if problem == "xor" else first).astype(np.int64)
 
 
-def verdicts_of(count: int, problem: str, seed: int) -> Verdicts:
+@dataclass(frozen=True)
+class Labelled:
+    """States [N, D] and their bands [N]."""
+
+    states: torch.Tensor
+    bands: npt.NDArray[np.int64]
+
+
+def labelled(count: int, problem: str, seed: int) -> Labelled:
     states = states_of(count, seed)
-    return Verdicts(
-        states=states,
-        good=np.full(count, 0.5),
-        bands=labels_of(states, problem),
-        documents=np.arange(count) // 4,
-    )
+    return Labelled(states=states, bands=labels_of(states, problem))
 
 
-def area(readout: Readout, found: Verdicts) -> float:
-    said = said_by(readout, found, 1)
-    value = auroc(said, found.bands, found.documents, 1, resamples=2, seed=0).value
+def fit_readout(kind: Kind, learned: Labelled, bands: int, *, seed: int) -> Readout:
+    return readouts.fit_readout(kind, learned.states, learned.bands, bands, seed=seed)
+
+
+def area(readout: Readout, found: Labelled) -> float:
+    value = auroc(judge_by(readout, 1)(found.states), found.bands == 1).value
     assert value is not None
     return value
 
 
 @pytest.mark.parametrize("problem", ["linear", "xor"])
 def test_only_the_one_that_is_not_linear_tells_an_exclusive_or(problem: str) -> None:
-    learned, found = verdicts_of(2_000, problem, 0), verdicts_of(1_000, problem, 1)
+    learned, found = labelled(2_000, problem, 0), labelled(1_000, problem, 1)
     linear, mlp = (area(fit_readout(kind, learned, 2, seed=0), found) for kind in KINDS)
     assert mlp > 0.9
     assert linear > 0.97 if problem == "linear" else abs(linear - 0.5) < 0.1
@@ -62,29 +71,24 @@ def test_a_fitted_linear_one_is_logistic_regression() -> None:
     standard = (states - states.mean(0)) / states.std(0)
     noise = torch.randn(1_500, generator=torch.Generator().manual_seed(4))
     noisy = standard[:, :3].sum(1) + 2 * noise
-    learned = Verdicts(
-        states=states,
-        good=np.zeros(1_500),
-        bands=(noisy > 0).numpy().astype(np.int64),
-        documents=np.arange(1_500),
-    )
+    learned = Labelled(states=states, bands=(noisy > 0).numpy().astype(np.int64))
     found = fit_readout("linear", learned, 2, seed=0)
     expected = LogisticRegression(C=1e6).fit(standard.numpy(), learned.bands)
     probable = expected.predict_proba(standard.numpy())[:, 1]
-    assert np.abs(said_by(found, learned, 1) - probable).max() < 0.05
+    assert np.abs(judge_by(found, 1)(learned.states) - probable).max() < 0.05
 
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what must hold after any number of them."""
-    monkeypatch.setattr(verdict, "FITTING_STEPS", 20)
+    monkeypatch.setattr(readouts, "FITTING_STEPS", 20)
 
 
 @pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fitted", [False, True])
 def test_what_is_loaded_says_the_same(tmp_path: Path, kind: Kind, fitted: bool) -> None:
-    learned = verdicts_of(300, "linear", 0)
+    learned = labelled(300, "linear", 0)
     readout = fit_readout(kind, learned, 3, seed=0) if fitted else Readout(kind, SIZE, 3)
     path = tmp_path / "readout.safetensors"
     readout.save(path)
@@ -97,7 +101,7 @@ def test_what_is_loaded_says_the_same(tmp_path: Path, kind: Kind, fitted: bool) 
 
 @pytest.mark.usefixtures("few_steps")
 def test_a_read_out_is_the_layers_it_names() -> None:
-    readout, states = fit_readout("mlp", verdicts_of(300, "linear", 0), 2, seed=0), states_of(9, 5)
+    readout, states = fit_readout("mlp", labelled(300, "linear", 0), 2, seed=0), states_of(9, 5)
     weights = {name: value.numpy() for name, value in readout.state_dict().items()}
     at = (states.numpy() - weights["mean"]) / weights["deviation"]
     at = (at - at.mean(1, keepdims=True)) / np.sqrt(at.var(1, keepdims=True) + 1e-5)
@@ -110,7 +114,7 @@ def test_a_read_out_is_the_layers_it_names() -> None:
 
 @pytest.mark.usefixtures("few_steps")
 def test_fitting_is_seeded_and_leaves_the_generator_as_it_was() -> None:
-    learned = verdicts_of(200, "linear", 0)
+    learned = labelled(200, "linear", 0)
     before = torch.random.get_rng_state()
     one, same, other = (fit_readout("linear", learned, 2, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -120,16 +124,16 @@ def test_fitting_is_seeded_and_leaves_the_generator_as_it_was() -> None:
 
 @pytest.mark.usefixtures("few_steps")
 def test_a_direction_without_spread_is_no_division_by_zero() -> None:
-    learned = verdicts_of(1, "linear", 0)
-    assert np.isfinite(said_by(fit_readout("linear", learned, 2, seed=0), learned, 1)).all()
+    learned = labelled(1, "linear", 0)
+    assert np.isfinite(judge_by(fit_readout("linear", learned, 2, seed=0), 1)(learned.states)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_that_was_fitted_on_nothing_has_no_number(kind: Kind) -> None:
-    found = verdicts_of(40, "linear", 0)
-    said = said_by(fit_readout(kind, verdicts_of(0, "linear", 0), 2, seed=0), found, 1)
+    found = labelled(40, "linear", 0)
+    said = judge_by(fit_readout(kind, labelled(0, "linear", 0), 2, seed=0), 1)(found.states)
     assert np.isnan(said).all()
-    estimate = auroc(said, found.bands, found.documents, 1, resamples=50, seed=0)
+    estimate = auroc(said, found.bands == 1)
     assert (estimate.value, estimate.low, estimate.high, estimate.count) == (None, None, None, 0)
 
 

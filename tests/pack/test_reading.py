@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,10 +33,6 @@ class Token:
     control: bool = False
     band: int = NO_BAND
     """The band whose token this stands under."""
-    unit: int = -1
-    """Place of the first text token of its unit."""
-    fork: int = NO_BAND
-    """The true band of the unit whose segment ends with this token."""
 
 
 def tokenised_of(docs: Docs) -> Tokenised:
@@ -60,27 +55,26 @@ def tokenised_of(docs: Docs) -> Tokenised:
 
 
 def slow_rows(
-    docs: Docs, scheme: ControlScheme, bands: list[int], around: Any, block: int, judged: bool
-) -> list[tuple[int, list[tuple[int, int, int, bool, bool, int]]]]:
-    """Each row with the number of its document; a token is its id, target, document, whether
-    it is a fork, whether its target is text, and the band that it is about.
+    docs: Docs, scheme: ControlScheme, bands: list[int], around: Any, block: int
+) -> list[tuple[int, list[tuple[int, int, int, bool]]]]:
+    """Each row with the number of its document; a token is its id, target, document, and whether
+    its target is text.
     """
     given, at, found = iter(bands), 3, []
     start_ids, end_ids = around
     for number, doc in enumerate(docs):
         stream = _stream(doc, scheme, given, at, around)
         at += sum(size for size, _ in doc)
-        for row in _cut(stream, block, judged, (end_ids or start_ids)[0], start_ids, end_ids):
+        for row in _cut(stream, block, (end_ids or start_ids)[0], start_ids, end_ids):
             found.append((number, row))
     return found
 
 
 def _stream(doc: Any, scheme: ControlScheme, given: Any, at: int, around: Any) -> list[Token]:
     stream = [Token(id=token) for token in around[0]]
-    whole, asked, before, force = _true_band(doc), NO_BAND, None, NO_BAND
-    unit = -1
+    asked, before, force = NO_BAND, None, NO_BAND
     first = True
-    for size, reward in doc:
+    for size, _ in doc:
         if not size:
             continue
         if first or scheme.level == "segment":
@@ -90,43 +84,30 @@ def _stream(doc: Any, scheme: ControlScheme, given: Any, at: int, around: Any) -
             if shows and asked != NO_BAND:
                 stream.append(Token(id=CONTROL_IDS[asked], control=True))
             force = force if repeats else asked
-            unit = len(stream)
         before = asked
         for _ in range(size):
             carried = NO_BAND if scheme.placement == "random" else force
-            stream.append(Token(id=at, text=True, band=carried, unit=unit))
+            stream.append(Token(id=at, text=True, band=carried))
             at += 1
-        stream[-1].fork = whole if scheme.level == "document" else _true_band([(size, reward)])
         first = False
     return stream + [Token(id=token) for token in around[1]]
 
 
-def _true_band(doc: Any) -> int:
-    known = [(size, reward) for size, reward in doc if size and not math.isnan(reward)]
-    total = sum(size for size, _ in known)
-    return int(sum(s * r for s, r in known) >= 0) if total else NO_BAND
-
-
-def _cut(
-    stream: list[Token], block: int, judged: bool, eos: int, start_ids: Any, end_ids: Any
-) -> Any:
+def _cut(stream: list[Token], block: int, eos: int, start_ids: Any, end_ids: Any) -> Any:
     at = 0
     while at < len(stream):
-        start, row = at, []
+        row = []
         if stream[at].text and stream[at].band != NO_BAND:
-            row.append((CONTROL_IDS[stream[at].band], IGNORED, 0, False, False, NO_BAND))
+            row.append((CONTROL_IDS[stream[at].band], IGNORED, 0, False))
         while at < len(stream) and len(row) < block:
             token = stream[at]
             after = stream[at + 1] if at + 1 < len(stream) else None
             end = IGNORED if end_ids else start_ids[0]
             text = after is not None and after.text
-            row.append((token.id, end if after is None else after.id, 0, False, text, NO_BAND))
-            whole = token.unit >= start and len(row) < block
-            if judged and token.fork != NO_BAND and whole:
-                row.append((eos, CONTROL_IDS[token.fork], 0, True, False, token.fork))
+            row.append((token.id, end if after is None else after.id, 0, text))
             at += 1
         while len(row) < block:
-            row.append((eos, IGNORED, 1, False, False, NO_BAND))
+            row.append((eos, IGNORED, 1, False))
         yield row
 
 
@@ -145,35 +126,33 @@ def draw_case(data: st.DataObject, docs: Docs) -> tuple[Any, ...]:
 
 
 def read(
-    text: Tokenised, scheme: ControlScheme, bands: list[int], around: Any, block: int, judged: bool
+    text: Tokenised, scheme: ControlScheme, bands: list[int], around: Any, block: int
 ) -> TextRows:
     return rows_of_documents(
         text, scheme, np.array(bands, dtype=np.int8), CONTROL_IDS,
-        start_ids=around[0], end_ids=around[1], block=block, judged=judged,
+        start_ids=around[0], end_ids=around[1], block=block,
     )  # fmt: skip
 
 
 @thorough
-@given(data=st.data(), docs=corpora, judged=st.booleans())
-def test_rows_are_those_of_laying_out_one_token_at_a_time(
-    data: st.DataObject, docs: Docs, judged: bool
-) -> None:
+@given(data=st.data(), docs=corpora)
+def test_rows_are_those_of_laying_out_one_token_at_a_time(data: st.DataObject, docs: Docs) -> None:
     text, scheme, bands, around, block = draw_case(data, docs)
-    rows = read(text, scheme, bands, around, block, judged)
-    slow = slow_rows(docs, scheme, bands, around, block, judged)
+    rows = read(text, scheme, bands, around, block)
+    slow = slow_rows(docs, scheme, bands, around, block)
     assert rows.owners.tolist() == [owner for owner, _ in slow]
     columns = [[list(column) for column in zip(*row, strict=True)] for _, row in slow]
-    for at, name in enumerate(("ids", "targets", "documents", "forks", "texts", "bands")):
+    for at, name in enumerate(("ids", "targets", "documents", "texts")):
         assert getattr(rows, name).tolist() == [row[at] for row in columns], name
 
 
 @thorough
-@given(data=st.data(), docs=corpora, judged=st.booleans())
+@given(data=st.data(), docs=corpora)
 def test_each_text_token_is_predicted_once_and_each_document_begins_a_row(
-    data: st.DataObject, docs: Docs, judged: bool
+    data: st.DataObject, docs: Docs
 ) -> None:
     text, scheme, bands, around, block = draw_case(data, docs)
-    rows = read(text, scheme, bands, around, block, judged)
+    rows = read(text, scheme, bands, around, block)
     assert rows.targets[rows.texts].tolist() == text.ids.tolist()
     others = rows.targets[~rows.texts]
     assert not ((others > GOOD) & (others < SPECIAL)).any()
@@ -182,38 +161,3 @@ def test_each_text_token_is_predicted_once_and_each_document_begins_a_row(
     begins = np.flatnonzero(np.diff(rows.owners, prepend=-1))
     assert rows.owners[begins].tolist() == list(range(len(docs)))
     assert (rows.ids[begins, 0] == around[0][0]).all()
-    assert not rows.forks[:, 0].any()  # Something was said before each verdict.
-
-
-@thorough
-@given(data=st.data(), docs=corpora)
-def test_every_segment_with_a_band_is_judged_where_there_is_room(
-    data: st.DataObject, docs: Docs
-) -> None:
-    text, scheme, bands, around, _ = draw_case(data, docs)
-    rows = read(text, scheme, bands, around, 200, True)
-    assert len(rows.ids) == len(docs)
-    before = rows.ids[:, :-1][rows.forks[:, 1:]]
-    units = label_units(text, scheme)
-    own = np.flatnonzero(text.sizes > 0)
-    unit_of = np.searchsorted(units.starts, text.segments[own], side="right") - 1
-    known = units.bands[unit_of] != NO_BAND
-    assert before.tolist() == (text.ids[(text.segments + text.sizes)[own[known]] - 1]).tolist()
-    assert rows.bands[rows.forks].tolist() == units.bands[unit_of[known]].tolist()
-    control = np.asarray(CONTROL_IDS)[rows.bands[rows.forks]]
-    assert rows.targets[rows.forks].tolist() == control.tolist()
-    assert (rows.bands[~rows.forks] == NO_BAND).all()
-
-
-@thorough
-@given(data=st.data(), docs=corpora)
-def test_judging_changes_nothing_of_the_text(data: st.DataObject, docs: Docs) -> None:
-    text, scheme, bands, around, _ = draw_case(data, docs)
-    plain, judged = (read(text, scheme, bands, around, 200, flag) for flag in (False, True))
-    assert not plain.forks.any()
-    for name in ("ids", "targets", "texts"):
-        for one, other, forks in zip(
-            getattr(plain, name), getattr(judged, name), judged.forks, strict=True
-        ):
-            kept = other[~forks]
-            assert one[: len(kept)].tolist() == kept.tolist()

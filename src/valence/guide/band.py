@@ -21,18 +21,21 @@ def ban(scores_NV: torch.Tensor, banned: torch.Tensor, eos_id: int) -> torch.Ten
     """
     log_NV = scores_NV.float().log_softmax(dim=-1)
     eos_N = log_NV[:, eos_id].clone()
+    lost_N = log_NV[:, banned].logsumexp(dim=-1)
     text_NV = log_NV.index_fill_(1, banned, -math.inf)
     text_NV[:, eos_id] = -math.inf
-    return _filled(text_NV, eos_N, eos_id, torch.log1p(-eos_N.exp()))
-
-
-def _filled(
-    text_NV: torch.Tensor, eos_N: torch.Tensor, eos_id: int, whole_N: torch.Tensor
-) -> torch.Tensor:
-    """Text scaled, in place, to a log-probability of `whole_N` together, and EOS beside it."""
-    text_NV += (whole_N - text_NV.logsumexp(dim=-1))[:, None]
+    text_NV += _gain(text_NV.logsumexp(dim=-1), lost_N)[:, None]
     text_NV[:, eos_id] = eos_N
     return text_NV
+
+
+def _gain(text_N: torch.Tensor, lost_N: torch.Tensor) -> torch.Tensor:
+    """What to add to text of log-probability `text_N` to have that of `lost_N` too.
+
+    Nothing where there is no text to have it. Summed up, not the rest of 1 that EOS leaves:
+    where a model is all but sure of EOS, that rest is rounded to nothing.
+    """
+    return torch.where(text_N > -math.inf, torch.logaddexp(text_N, lost_N) - text_N, 0.0)
 
 
 class BandProcessor(LogitsProcessor):
@@ -60,7 +63,9 @@ class BandProcessor(LogitsProcessor):
         if forced is not None and segment_ends is None and not bands:
             raise ValueError("a forced control token needs segment_ends or bands")
         self.eos_id, self.forced, self.segment_ends = eos_id, forced, segment_ends
-        self._banned = torch.tensor(control_ids, dtype=torch.long)
+        self.banned = torch.tensor(control_ids, dtype=torch.long)
+        others = [token for token in control_ids if token not in set(bands)]
+        self._others = torch.tensor(others, dtype=torch.long)
         self._bands = torch.tensor(bands, dtype=torch.long)
 
     def choosing(self, last_N: torch.Tensor) -> torch.Tensor | None:
@@ -76,18 +81,20 @@ class BandProcessor(LogitsProcessor):
         """Next-token log-probabilities [N, V] for the tokens so far [N, T]."""
         self._move(scores.device)
         if self.forced is None:
-            return ban(scores, self._banned, self.eos_id)
+            return ban(scores, self.banned, self.eos_id)
         last_N = input_ids[:, -1]
         log_NV = scores.float().log_softmax(dim=-1)
         eos_N = log_NV[:, self.eos_id].clone()
-        held_N = torch.full_like(eos_N, -math.inf)
-        if len(self._bands):
-            offered_N = log_NV[:, self._bands].logsumexp(dim=-1)
-            held_N = offered_N.masked_fill(torch.isin(last_N, self._bands), -math.inf)
-        rest_N = torch.log1p(-(eos_N.exp() + held_N.exp()).clamp(max=1))
-        text_NV = log_NV.index_fill_(1, self._banned, -math.inf)
-        text_NV[:, self.eos_id] = -math.inf
-        held_NV = _filled(text_NV, eos_N, self.eos_id, rest_N)
+        lost_N = log_NV[:, self._others].logsumexp(dim=-1)
+        bands_N = log_NV[:, self._bands].logsumexp(dim=-1)
+        after_N = torch.isin(last_N, self._bands)
+        held_N = bands_N.masked_fill(after_N, -math.inf)
+        lost_N = torch.where(after_N, torch.logaddexp(lost_N, bands_N), lost_N)
+        held_NV = log_NV.index_fill_(1, self.banned, -math.inf)
+        held_NV[:, self.eos_id] = -math.inf
+        text_N = held_NV.logsumexp(dim=-1)
+        held_NV += _gain(text_N, lost_N)[:, None]
+        held_NV[:, self.eos_id] = eos_N
         held_NV[:, self.forced] = held_N
         if self.segment_ends is None:
             return held_NV
@@ -95,14 +102,15 @@ class BandProcessor(LogitsProcessor):
         starts_N = self.segment_ends[last_N]
         held_NV.masked_fill_(starts_N[:, None], -math.inf)
         held_NV[:, self.eos_id] = eos_N
-        forced_N = torch.log1p(-eos_N.exp())
+        forced_N = torch.stack([text_N, lost_N, held_N]).logsumexp(dim=0)
         held_NV[:, self.forced] = torch.where(starts_N, forced_N, held_N)
         return held_NV
 
     def _move(self, device: torch.device) -> None:
         """Have what is looked up where the scores are."""
-        if self._banned.device != device:
-            self._banned, self._bands = self._banned.to(device), self._bands.to(device)
+        if self.banned.device != device:
+            self.banned, self._others = self.banned.to(device), self._others.to(device)
+            self._bands = self._bands.to(device)
             if self.segment_ends is not None:
                 self.segment_ends = self.segment_ends.to(device)
 

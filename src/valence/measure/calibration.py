@@ -21,7 +21,7 @@ from valence.measure.ranking import (
     threshold_at_false_alarm,
 )
 from valence.measure.selective import Selective, selective, selective_series
-from valence.measure.statistics import Estimate, mean, share_of
+from valence.measure.statistics import Estimate, line, mean, share_of
 from valence.measure.statistics.estimate import (
     UNKNOWN,
     Floats,
@@ -200,18 +200,8 @@ def reliability_series(
 ) -> Series:
     """A reliability plot: observed frequency (y) by mean probability (x) of each bin."""
     found = reliability(probabilities, truth, bins=bins, clusters=clusters)
-    return Series(
-        kind="reliability",
-        name=name,
-        model=model,
-        mode=mode,
-        seed=seed,
-        x=tuple(each.probability for each in found),
-        y=tuple(each.observed.value for each in found),
-        low=tuple(each.observed.low for each in found),
-        high=tuple(each.observed.high for each in found),
-        count=tuple(each.observed.count for each in found),
-    )
+    places, estimates = [each.probability for each in found], [each.observed for each in found]
+    return line("reliability", name, places, estimates, model=model, mode=mode, seed=seed)
 
 
 def equal_mass(scores: Floats, bins: int) -> tuple[Integers, int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from valence.control import ControlScheme
-from valence.data import Measurement, Sample
-from valence.guide.loop import generate, modes_of
-from valence.measure.rewards import sample_rows
-from valence.measure.scenario import Scenario
-from valence.measure.scoring import Scoring
+from valence.data import Measurement
+from valence.guide.loop import modes_of
+from valence.measure.rewards import measure_samples
+from valence.measure.scenario import Scenario, by_index, draw
 from valence.model import Checkpoint
 from valence.precision import Precision
 from valence.recipe import MeasureRecipe
@@ -34,51 +33,14 @@ def look(
         if measure.modes is not None and mode not in measure.modes:
             continue
         for scenario in scenarios:
-            samples = _samples(checkpoint, known, mode, scenario, model_name, seed, precision)
-            scoring = Scoring(metrics=measure.metrics, whole=scenario.judged == "whole")
-            for sample in samples:
-                scoring.begin(sample)
-            rows += sample_rows(
-                samples,
-                scoring.answers(),
-                measure,
-                scenario=scenario.name,
-                per_prompt=scenario.per_prompt if scenario.clustered else None,
+            drawn = draw(
+                scenario,
+                checkpoint,
+                known,
+                mode,
+                model_name=model_name,
+                seed=seed,
+                precision=precision,
             )
+            rows += measure_samples(by_index(drawn), measure, scenario)
     return rows
-
-
-def _samples(
-    checkpoint: Checkpoint,
-    known: ControlScheme | None,
-    mode: str,
-    scenario: Scenario,
-    model_name: str,
-    seed: int,
-    precision: Precision,
-) -> list[Sample]:
-    settings = scenario.settings
-    written = generate(
-        checkpoint,
-        known,
-        mode,
-        scenario.asks(checkpoint.tokenizer, seed),
-        max_tokens=settings.max_tokens,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        batch=settings.batch,
-        precision=precision,
-    )
-    return [
-        Sample(
-            model=model_name,
-            mode=mode,
-            seed=seed,
-            index=index,
-            prompt=scenario.prompt(index),
-            text=text.text,
-            ended=text.ended,
-            tokens=text.tokens,
-        )
-        for index, text in sorted(written, key=lambda pair: pair[0])
-    ]

@@ -14,7 +14,7 @@ from valence.measure.diversity import (
     repetition,
     self_bleu,
 )
-from valence.measure.scenario import FREE, metric_at
+from valence.measure.scenario import FREE, Scenario, metric_at
 from valence.measure.scoring import Judged, Scoring, is_hit, judged_text, reward_of
 from valence.measure.statistics import Estimate, expected_maximum, mean, ratio, share, share_of
 from valence.recipe import MeasureRecipe, MetricRecipe
@@ -27,12 +27,24 @@ Answers = Mapping[int, Judged]
 """What a metric says of each sample, by its index."""
 
 
-def measure_samples(samples: Sequence[Sample], recipe: MeasureRecipe) -> list[Measurement]:
-    """Every metric of the recipe, scored here, over samples of one model, mode and seed."""
-    scoring = Scoring(metrics=recipe.metrics)
+def measure_samples(
+    samples: Sequence[Sample], recipe: MeasureRecipe, scenario: Scenario | None = None
+) -> list[Measurement]:
+    """Every metric of the recipe, scored here, over samples of one model, mode and seed.
+
+    They are of the `scenario`; without one, of none with a prompt.
+    """
+    whole = scenario is not None and scenario.judged == "whole"
+    scoring = Scoring(metrics=recipe.metrics, whole=whole)
     for sample in samples:
         scoring.begin(sample)
-    return sample_rows(samples, scoring.answers(), recipe)
+    return sample_rows(
+        samples,
+        scoring.answers(),
+        recipe,
+        scenario=FREE if scenario is None else scenario.name,
+        per_prompt=scenario.per_prompt if scenario is not None and scenario.clustered else None,
+    )
 
 
 def sample_rows(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from transformers import PreTrainedTokenizerFast
+from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
+from valence.control import ControlScheme
 from valence.corpus.readers import SUFFIXES, read_corpus
 from valence.corpus.streams import suffix_of
-from valence.data import Document
+from valence.data import Document, Sample
 from valence.errors import CorpusError
-from valence.guide.loop import Ask
-from valence.model import text_ids
+from valence.guide.loop import Ask, generate
+from valence.model import Checkpoint, text_ids
 from valence.model.chat import chat_ids
+from valence.precision import Precision
 from valence.recipe import CorpusRecipe, MeasureRecipe, SampleRecipe, ScenarioRecipe
 from valence.store import digest
 
@@ -84,6 +86,56 @@ class Scenario:
                 for copy in range(self.per_prompt)
             ]
         return asks
+
+
+def draw(
+    scenario: Scenario,
+    checkpoint: Checkpoint,
+    known: ControlScheme | None,
+    mode: str,
+    *,
+    model_name: str,
+    called: str | None = None,
+    seed: int,
+    precision: Precision = "fp32",
+    processors: Sequence[LogitsProcessor] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Sample]:
+    """What a model writes in a mode, in the order in which texts are finished.
+
+    Samples have the mode that they are `called` by, if `processors` make it another. Raises
+    what `generate` raises.
+    """
+    settings = scenario.settings
+    written = generate(
+        checkpoint,
+        known,
+        mode,
+        scenario.asks(checkpoint.tokenizer, seed),
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        batch=settings.batch,
+        precision=precision,
+        processors=processors,
+        on_progress=on_progress,
+    )
+    for index, text in written:
+        yield Sample(
+            model=model_name,
+            mode=called or mode,
+            seed=seed,
+            index=index,
+            prompt=scenario.prompt(index),
+            text=text.text,
+            ended=text.ended,
+            tokens=text.tokens,
+        )
+
+
+def by_index(samples: Iterable[Sample]) -> list[Sample]:
+    """Samples in the order in which they were asked for."""
+    return sorted(samples, key=lambda sample: sample.index)
 
 
 def metric_at(name: str, scenario: str) -> str:

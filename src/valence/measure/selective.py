@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from valence.data import Series
-from valence.measure.statistics import Estimate, share_of
+from valence.measure.statistics import Estimate, line, share_of
 from valence.measure.statistics.estimate import (
     Floats,
     Integers,
@@ -112,15 +112,6 @@ def _risk(sure: Floats, wrong: Floats, owners: Integers | None) -> Estimate:
 
 def selective_series(found: Selective, *, name: str, model: str, mode: str, seed: int) -> Series:
     """Accuracy (y) by coverage (x), to draw."""
-    return Series(
-        kind="selective",
-        name=name,
-        model=model,
-        mode=mode,
-        seed=seed,
-        x=found.coverage,
-        y=tuple(each.value for each in found.accuracy),
-        low=tuple(each.low for each in found.accuracy),
-        high=tuple(each.high for each in found.accuracy),
-        count=tuple(each.count for each in found.accuracy),
+    return line(
+        "selective", name, found.coverage, found.accuracy, model=model, mode=mode, seed=seed
     )

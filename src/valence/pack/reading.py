@@ -22,21 +22,24 @@ from valence.pack.stream import Stream, before_units, build_stream
 from valence.pack.tokenised import Flags, Tokenised
 from valence.pack.units import Units, in_force, label_units, place
 
+_NO_FORKS = Forks(
+    after=np.zeros(0, dtype=np.int64),
+    units=np.zeros(0, dtype=np.int64),
+    bands=np.zeros(0, dtype=np.int8),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextRows:
     """Rows [R, T], aligned by position; see `pack.render.Rows`.
 
-    `texts`: whether the target is a text token; `bands`: the true band that a side branch is
-    about, `NO_BAND` elsewhere; `owners` [R] the document of each row.
+    `texts`: whether the target is a text token; `owners` [R] the document of each row.
     """
 
     ids: Bits32
     targets: Bits32
     documents: Bits32
-    forks: Flags
     texts: Flags
-    bands: Bands
     owners: Offsets
 
 
@@ -49,12 +52,11 @@ def rows_of_documents(
     start_ids: Sequence[int],
     end_ids: Sequence[int],
     block: int,
-    judged: bool = False,
 ) -> TextRows:
     """Documents in rows, the token of `bands` [U] before each unit where placement puts it.
 
-    `judged`: with a side branch after every segment of a unit that has a band. Under random
-    placement a document has one token, at its start, as a text that is generated has.
+    Under random placement a document has one token, at its start, as a text that is generated
+    has.
     """
     units = label_units(text, scheme)
     shown = place(units, bands, scheme)
@@ -67,22 +69,19 @@ def rows_of_documents(
         one = _one(text, tokens, segments)
         stream = build_stream(one, before[tokens], start_ids, end_ids)
         starts = units.starts[some] - tokens.start
-        forks = _forks(one, stream, starts, units.bands[some], judged)
         force = Carried(places=stream.places, units=starts, bands=carried[some])
         any_force = len(starts) > 0 and (carried[some] != NO_BAND).any()
-        layout = lay_out(0, len(stream.ids), block, forks, force if any_force else None)
+        layout = lay_out(0, len(stream.ids), block, _NO_FORKS, force if any_force else None)
         targets = stream.targets(IGNORED if end_ids else start_ids[0])
         eos_id = end_ids[0] if end_ids else start_ids[0]
         filled = fill(stream, layout, targets, control_ids, eos_id=eos_id, block=block)
-        parts.append((filled, _texts(stream, filled), _fork_bands(filled, layout.forks.bands)))
+        parts.append((filled, _texts(stream, filled)))
         owners.append(np.full(len(filled.ids), number, dtype=np.int64))
     return TextRows(
-        ids=np.concatenate([filled.ids for filled, _, _ in parts]),
-        targets=np.concatenate([filled.targets for filled, _, _ in parts]),
-        documents=np.concatenate([filled.documents for filled, _, _ in parts]),
-        forks=np.concatenate([filled.forks for filled, _, _ in parts]),
-        texts=np.concatenate([texts for _, texts, _ in parts]),
-        bands=np.concatenate([found for _, _, found in parts]),
+        ids=np.concatenate([filled.ids for filled, _ in parts]),
+        targets=np.concatenate([filled.targets for filled, _ in parts]),
+        documents=np.concatenate([filled.documents for filled, _ in parts]),
+        texts=np.concatenate([texts for _, texts in parts]),
         owners=np.concatenate(owners),
     )
 
@@ -114,21 +113,6 @@ def _one(text: Tokenised, tokens: slice, segments: slice) -> Tokenised:
     )
 
 
-def _forks(one: Tokenised, stream: Stream, starts: Offsets, bands: Bands, judged: bool) -> Forks:
-    begins = one.segments[one.sizes > 0]
-    if not judged or not len(starts) or not len(begins):
-        none = np.zeros(0, dtype=np.int64)
-        return Forks(after=none, units=none, bands=np.zeros(0, dtype=np.int8))
-    ends = np.append(begins[1:], len(one.ids))
-    unit = np.searchsorted(starts, begins, side="right") - 1
-    known = bands[unit] != NO_BAND
-    return Forks(
-        after=stream.places[ends[known] - 1],
-        units=stream.places[starts[unit[known]]],
-        bands=bands[unit[known]],
-    )
-
-
 def _texts(stream: Stream, filled: Filled) -> Flags:
     flags = np.zeros(len(stream.ids), dtype=np.bool_)
     # A text token is predicted at the token before it, whatever that is.
@@ -136,9 +120,3 @@ def _texts(stream: Stream, filled: Filled) -> Flags:
     found = np.zeros(filled.ids.size, dtype=np.bool_)
     found[filled.main] = flags
     return found.reshape(filled.ids.shape)
-
-
-def _fork_bands(filled: Filled, bands: Bands) -> Bands:
-    found = np.full(filled.forks.shape, NO_BAND, dtype=np.int8)
-    found[filled.forks] = bands
-    return found

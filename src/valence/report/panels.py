@@ -100,9 +100,10 @@ class _Draw:
         """The line of all seeds of a model, mode and name, in a panel with a title."""
         model, mode, name = key
         own = mode in (*title, name)
+        plain = mode == "none" and (model, name, name) not in self.found
         series = self.found[key]
         return Line(
-            label=self._label(key, said=own or mode == "none"),
+            label=self._label(key, said=own or plain),
             colour=self.look.colour(model) if self.alone else palette(self.names.index(name)),
             style=0 if own else self.modes.index(mode),
             points=_mean(series),

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import TypedDict
 
 from valence.data import Findings, Sample
 from valence.display import Work
-from valence.guide.loop import asks_for, generate, modes_of
+from valence.guide.loop import modes_of
 from valence.measure.ability import (
     LABELLED,
     HeldOutText,
@@ -23,8 +23,16 @@ from valence.measure.ability import (
 )
 from valence.measure.divergence import LogLikelihoods, divergence, log_likelihoods
 from valence.measure.harness import harness
+from valence.measure.scenario import Scenario, by_index, draw
 from valence.precision import Precision
-from valence.recipe import AbilityRecipe, HarnessRecipe, MeasureRecipe, TextRecipe
+from valence.recipe import (
+    AbilityRecipe,
+    HarnessRecipe,
+    MeasureRecipe,
+    ReferenceRecipe,
+    SampleRecipe,
+    TextRecipe,
+)
 from valence.score.pretrained import resolve
 from valence.stages.found import FindingStages
 from valence.stages.sampling import read_samples, write_samples
@@ -197,8 +205,18 @@ class AbilityStages:
         name = f"samples/{REFERENCE}"
         with self.stages.space.stage(name, inputs, "sample the reference") as stage:
             if stage is not None:
-                samples = _drawn(subject, mode, recipe.count, recipe.max_tokens, recipe.batch,
-                                 self.seed, self.precision, stage)  # fmt: skip
+                samples = by_index(
+                    draw(
+                        _own_words(recipe),
+                        subject.checkpoint,
+                        subject.known,
+                        mode,
+                        model_name=subject.name,
+                        seed=self.seed,
+                        precision=self.precision,
+                        on_progress=stage.progress,
+                    )
+                )
                 write_samples(stage.work / "samples.jsonl", samples)
                 likelihoods = log_likelihoods(
                     subject.checkpoint,
@@ -273,32 +291,12 @@ class AbilityStages:
         }
 
 
-def _drawn(
-    subject: Subject,
-    mode: str,
-    count: int,
-    max_tokens: int,
-    batch: int,
-    seed: int,
-    precision: Precision,
-    stage: Work,
-) -> list[Sample]:
-    """Samples of the distribution itself: temperature 1, nothing cut off."""
-    written = generate(
-        subject.checkpoint,
-        subject.known,
-        mode,
-        asks_for(subject.checkpoint.tokenizer, [""], per_prompt=count, seed=seed),
-        max_tokens=max_tokens,
-        batch=batch,
-        precision=precision,
-        on_progress=stage.progress,
+def _own_words(recipe: ReferenceRecipe) -> Scenario:
+    """What a reference says of itself: the distribution as it is, and nothing cut off."""
+    settings = SampleRecipe(
+        max_tokens=recipe.max_tokens, temperature=1.0, top_p=1.0, batch=recipe.batch
     )
-    make = partial(Sample, model=subject.name, mode=mode, seed=seed, prompt="")
-    return [
-        make(index=index, text=each.text, ended=each.ended, tokens=each.tokens)
-        for index, each in sorted(written, key=lambda pair: pair[0])
-    ]
+    return Scenario(name=REFERENCE, prompts=("",), per_prompt=recipe.count, settings=settings)
 
 
 @cache

@@ -7,6 +7,7 @@ labelled text come from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from valence.annotate.local import Submit
@@ -127,34 +128,26 @@ class MeasureStages:
 
     def _know(self, subject: Subject, recipe: KnowingRecipe) -> Findings:
         """What a model knows, and whether it knows that, in every mode."""
-        found = Findings()
-        for mode in subject.modes(self.recipe.modes):
 
-            def make(stage: Work, *, mode: str = mode) -> Findings:
-                return know(
-                    subject.checkpoint,
-                    subject.known,
-                    mode,
-                    recipe,
-                    model_name=subject.name,
-                    seed=subject.seed,
-                    resamples=self.recipe.resamples,
-                    precision=self.precision,
-                    on_progress=stage.progress,
-                    work=stage.work,
-                )
+        def make(mode: str, stage: Work) -> Findings:
+            return know(
+                subject.checkpoint,
+                subject.known,
+                mode,
+                recipe,
+                model_name=subject.name,
+                seed=subject.seed,
+                resamples=self.recipe.resamples,
+                precision=self.precision,
+                on_progress=stage.progress,
+                work=stage.work,
+            )
 
-            inputs = {
-                "model": subject.key,
-                "mode": mode,
-                "knowing": recipe.model_dump(mode="json"),
-                "resamples": self.recipe.resamples,
-                "precision": self.precision,
-                "seed": subject.seed,
-            }
-            name = f"knowing/{subject.label}.{mode}"
-            found += self.stages.run(name, inputs, f"ask {subject.label} {mode}", make)
-        return found
+        inputs = {
+            "knowing": recipe.model_dump(mode="json"),
+            "resamples": self.recipe.resamples,
+        }
+        return self._in_each_mode(subject, ("knowing", "ask"), inputs, make)
 
     def _attack(self, subject: Subject) -> Findings:
         """How bad prompts can make a model, in every mode."""
@@ -167,33 +160,45 @@ class MeasureStages:
         def reward(texts: Sequence[str]) -> list[Result]:
             return [judged.result for judged in judge_texts(scorer, texts)]
 
+        def make(mode: str, stage: Work) -> Findings:
+            return red_team(
+                subject.checkpoint,
+                subject.known,
+                mode,
+                recipe,
+                reward,
+                metric=first,
+                model_name=subject.name,
+                seed=subject.seed,
+                work=stage.work,
+                scale=metric.scale,
+                precision=self.precision,
+                on_progress=stage.progress,
+            )
+
+        inputs = {
+            "redteam": recipe.model_dump(mode="json"),
+            "metric": metric.model_dump(mode="json"),
+        }
+        return self._in_each_mode(subject, ("redteam", "attack"), inputs, make)
+
+    def _in_each_mode(
+        self,
+        subject: Subject,
+        named: tuple[str, str],
+        inputs: dict[str, Any],
+        make: Callable[[str, Work], Findings],
+    ) -> Findings:
+        """What a stage in each mode finds; `named` are the folder of the stages and a verb."""
         found = Findings()
+        folder, verb = named
         for mode in subject.modes(self.recipe.modes):
-
-            def make(stage: Work, *, mode: str = mode) -> Findings:
-                return red_team(
-                    subject.checkpoint,
-                    subject.known,
-                    mode,
-                    recipe,
-                    reward,
-                    metric=first,
-                    model_name=subject.name,
-                    seed=subject.seed,
-                    work=stage.work,
-                    scale=metric.scale,
-                    precision=self.precision,
-                    on_progress=stage.progress,
-                )
-
-            inputs = {
+            common = {
                 "model": subject.key,
                 "mode": mode,
-                "redteam": recipe.model_dump(mode="json"),
-                "metric": metric.model_dump(mode="json"),
                 "seed": subject.seed,
                 "precision": self.precision,
             }
-            name = f"redteam/{subject.label}.{mode}"
-            found += self.stages.run(name, inputs, f"attack {subject.label} {mode}", make)
+            name, title = f"{folder}/{subject.label}.{mode}", f"{verb} {subject.label} {mode}"
+            found += self.stages.run(name, {**common, **inputs}, title, partial(make, mode))
         return found

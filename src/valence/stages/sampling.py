@@ -13,12 +13,11 @@ from valence.annotate.local import Submit
 from valence.data import Failure, Findings, Mark, Sample, Score
 from valence.display import Work
 from valence.errors import StoreError
-from valence.guide.loop import generate
 from valence.guide.table import build_guide
 from valence.measure.detector import Detector, calibrate
 from valence.measure.paired import Scored
 from valence.measure.rewards import mark, sample_rows, values_of
-from valence.measure.scenario import FREE, Scenario, scenarios
+from valence.measure.scenario import FREE, Scenario, by_index, draw, scenarios
 from valence.measure.scoring import FEW, Judged, Scoring
 from valence.precision import Precision
 from valence.recipe import MeasureRecipe, SampleRecipe
@@ -92,20 +91,18 @@ class SampleStages:
         stage: Work,
         name: str,
     ) -> None:
-        settings = scenario.settings
         beside = self.submit if scenario.count > FEW else None
         scoring = Scoring(
             metrics=self.recipe.metrics, whole=scenario.judged == "whole", submit=beside
         )
-        written = generate(
+        drawn = draw(
+            scenario,
             subject.checkpoint,
             subject.known,
             mode,
-            scenario.asks(subject.checkpoint.tokenizer, subject.seed),
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            batch=settings.batch,
+            model_name=subject.name,
+            called=way(mode, guide),
+            seed=subject.seed,
             precision=self.precision,
             processors=()
             if guide is None
@@ -113,20 +110,10 @@ class SampleStages:
             on_progress=stage.progress,
         )
         samples = []
-        for index, text in written:
-            sample = Sample(
-                model=subject.name,
-                mode=way(mode, guide),
-                seed=subject.seed,
-                index=index,
-                prompt=scenario.prompt(index),
-                text=text.text,
-                ended=text.ended,
-                tokens=text.tokens,
-            )
+        for sample in drawn:
             scoring.begin(sample)
             samples.append(sample)
-        samples.sort(key=lambda sample: sample.index)
+        samples = by_index(samples)
         write_samples(stage.work / "samples.jsonl", samples)
         stage.facts.update(samples=len(samples), tokens=sum(s.tokens for s in samples))
         self._begun[name] = scoring

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from valence.measure.judging.earliness import (
@@ -13,6 +19,7 @@ from valence.measure.judging.earliness import (
     earliness_findings,
     running_places,
     threshold_for,
+    thresholds_of,
 )
 from valence.measure.judging.location import chance_findings, location_findings, place_of
 from valence.measure.judging.prefixes import Told
@@ -69,6 +76,97 @@ def test_the_threshold_is_the_lowest_that_keeps_to_the_false_alarms(
         assert sum(value > max(lower) for value in known) > share * len(known) - 1e-6
 
 
+def ends_of(highest: npt.NDArray[np.float64], good: npt.NDArray[np.bool_], documents: Any) -> Any:
+    """Units of one running verdict each, and whose they are."""
+    units = units_of([1] * len(highest), good.tolist(), documents)
+    numbers, tokens = running_places(units, 1)
+    return Running(units=units, numbers=numbers, tokens=tokens, bad=highest), told_of(units)
+
+
+VERDICTS = st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.9, NAN])
+DOCUMENTS = st.lists(
+    st.lists(st.tuples(VERDICTS, st.booleans()), min_size=1, max_size=4), min_size=2, max_size=9
+)
+
+
+@settings(max_examples=200)
+@given(said=DOCUMENTS, share=st.floats(0.01, 0.9), data=st.data())
+def test_a_threshold_is_of_the_other_half_of_the_documents_alone(
+    said: list[list[tuple[float, bool]]], share: float, data: st.DataObject
+) -> None:
+    owners = np.array([d for d, units in enumerate(said) for _ in units])
+    highest, good = (np.array(each) for each in zip(*itertools.chain(*said), strict=True))
+    # Which documents are of one half: a good unit that is beyond all is the other's threshold.
+    all_good = np.ones_like(good)
+    reached = []
+    for d in range(len(said)):
+        running, told = ends_of(np.where(owners == d, 2.0, 0.0), all_good, owners)
+        found = thresholds_of(running, told, 0.01)
+        assert found is not None and set(found.tolist()) == {0.0, 2.0}
+        reached.append(found == 2)
+    half = reached[0]
+    assert half.any() and not half[owners == 0].any()
+    for d, each in enumerate(reached):
+        assert (each == (half if not half[owners == d].any() else ~half)).all()
+    assert abs(len(set(owners[half])) - len(set(owners[~half]))) <= 1
+    # What is said of a half does not change its own thresholds, and makes those of the other.
+    running, told = ends_of(highest, good, owners)
+    found = thresholds_of(running, told, share)
+    wanted = [threshold_for(highest[side & good], share) for side in (~half, half)]
+    if found is None:
+        assert None in wanted
+        return
+    assert set(found[half]) == {wanted[0]} and set(found[~half]) == {wanted[1]}
+    other = highest.copy()
+    count = int(half.sum())
+    other[half] = data.draw(st.lists(VERDICTS, min_size=count, max_size=count))
+    again = thresholds_of(replace(running, bad=other), told, share)
+    assert again is None or (again[half] == found[half]).all()
+
+
+def test_on_units_like_any_others_false_alarms_are_as_many_as_were_asked_for() -> None:
+    """Of documents that are alike each among themselves; the bad ones are told a little."""
+    rng = np.random.default_rng(0)
+    owners = np.repeat(np.arange(4_000), rng.integers(1, 6, 4_000))
+    good = rng.random(len(owners)) < 0.6
+    units = units_of(rng.integers(1, 40, len(owners)).tolist(), good.tolist(), owners.tolist())
+    numbers, tokens = running_places(units, 3)
+    level = rng.normal(size=4_000)[owners] + 1.5 * ~good
+    said = 1 / (1 + np.exp(2 - level[numbers] - rng.normal(size=len(numbers))))
+    running = Running(units=units, numbers=numbers, tokens=tokens, bad=said)
+    thresholds = thresholds_of(running, told_of(units), 0.05)
+    assert thresholds is not None
+    rows = earliness_findings(told_of(units), "verdict", running, thresholds).rows
+    values = {row.metric: row for row in rows}
+    alarms = values["flag_false_alarms"]
+    assert alarms.count == good.sum() > 6_000
+    assert alarms.value == pytest.approx(0.05, abs=0.01)
+    assert alarms.low is not None and alarms.high is not None
+    assert alarms.low < 0.05 < alarms.high
+    recall = values["flag_recall"].value
+    assert recall is not None and recall > 0.2
+
+
+def test_with_few_units_there_are_more_false_alarms_by_a_known_share() -> None:
+    """Of n units k may be above: another one is, with probability (k + 1) / (n + 1)."""
+    rng = np.random.default_rng(0)
+    flagged = []
+    for _ in range(400):
+        running, told = ends_of(rng.random(80), np.ones(80, dtype=np.bool_), np.arange(80))
+        thresholds = thresholds_of(running, told, 0.05)
+        assert thresholds is not None
+        flagged.append((running.first_flags(thresholds) < NEVER).mean())
+    error = np.std(flagged) / math.sqrt(len(flagged))
+    assert np.mean(flagged) == pytest.approx(3 / 41, abs=4 * error) and error < 0.003
+
+
+def test_without_a_good_unit_in_each_half_there_is_no_threshold() -> None:
+    good = np.array([True, False, False])
+    for owners in ([0, 1, 2], [0, 0, 0]):
+        running, told = ends_of(np.array([0.1, 0.9, 0.5]), good, owners)
+        assert thresholds_of(running, told, 0.05) is None
+
+
 def test_a_hand_made_case_of_recall_false_alarms_and_earliness() -> None:
     # Two bad units of 4 tokens, flagged after 2 and never; two good ones, one of them flagged;
     # a bad one that was not read to its end.
@@ -76,10 +174,12 @@ def test_a_hand_made_case_of_recall_false_alarms_and_earliness() -> None:
     numbers, tokens = running_places(units, 1)
     bad = np.array([0.1, 0.8, 0.9, 0.2, 0.5, 0.1, 0.5, 0.1, 0.6, 0.1, 0.1, 0.2, 0.9, NAN, NAN])
     running = Running(units=units, numbers=numbers, tokens=tokens, bad=bad)
-    assert running.first_flags(0.5).tolist() == [2, NEVER, 1, NEVER, 1]
+    assert running.first_flags(np.full(5, 0.5)).tolist() == [2, NEVER, 1, NEVER, 1]
+    each = np.array([0.85, 0.4, 0.6, 0.0, 1.0])
+    assert running.first_flags(each).tolist() == [3, 1, NEVER, 1, NEVER]
     assert running.read.tolist() == [True, True, True, True, False]
     assert running.highest()[:4].tolist() == [0.9, 0.5, 0.6, 0.2] and np.isnan(running.highest()[4])
-    found = earliness_findings(told_of(units), "verdict", running, 0.5)
+    found = earliness_findings(told_of(units), "verdict", running, np.full(5, 0.5))
     values = {row.metric: (row.value, row.count, row.failures) for row in found.rows}
     assert values == {
         "flag_recall": (0.5, 2, 1),
@@ -95,7 +195,7 @@ def test_nothing_flagged_is_no_number_and_not_nought() -> None:
     units = units_of([3], [False], [0])
     numbers, tokens = running_places(units, 1)
     running = Running(units=units, numbers=numbers, tokens=tokens, bad=np.zeros(3))
-    found = earliness_findings(told_of(units), "verdict", running, 0.5)
+    found = earliness_findings(told_of(units), "verdict", running, np.full(1, 0.5))
     values = {row.metric: row.value for row in found.rows}
     assert values == {
         "flag_recall": 0.0,
@@ -128,7 +228,9 @@ def test_a_hand_made_case_of_where_first_flags_fall() -> None:
     numbers, tokens = running_places(units, 1)
     bad = np.array([0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0], dtype=np.float64)
     running = Running(units=units, numbers=numbers, tokens=tokens, bad=bad)
-    found = location_findings(told_of(units), "verdict", text, running, 0.5)
+    found = location_findings(
+        told_of(units), "verdict", text, running, np.full(len(units.starts), 0.5)
+    )
     values = {row.metric: (row.value, row.count, row.failures) for row in found.rows}
     assert values == {
         "first_flag_before_mark": (0.5, 2, 1),  # The first segment was never flagged.
@@ -154,5 +256,10 @@ def test_a_reward_without_marks_has_no_places() -> None:
         rewards=np.zeros(1, dtype=np.float32), segment_documents=np.array([0]),
         chars=np.array([2]), bytes=np.array([2]),
     )  # fmt: skip
-    assert location_findings(told_of(units), "verdict", text, running, 0.5).rows == ()
+    assert (
+        location_findings(
+            told_of(units), "verdict", text, running, np.full(len(units.starts), 0.5)
+        ).rows
+        == ()
+    )
     assert chance_findings(told_of(units), text).rows == ()

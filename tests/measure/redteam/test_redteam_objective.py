@@ -48,9 +48,11 @@ def by_hand(checkpoint: Checkpoint, prefix: list[int], prompt: list[int], target
             sequence.append(good)
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([sequence])).logits[0, -1].numpy().copy()
-        logits[never] = -math.inf
         shares = np.exp(logits - logits.max())
-        gains.append(math.log(shares[token] / shares.sum()))
+        shares /= shares.sum()
+        end = shares[words.eos_token_id]
+        shares[[*never, words.eos_token_id]] = 0  # What is banned goes to the text.
+        gains.append(math.log(shares[token] / shares.sum() * (1 - end)))
         sequence.append(token)
     return sum(gains) / len(gains)
 

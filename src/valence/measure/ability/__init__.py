@@ -1,7 +1,7 @@
 """What a model can do, in each mode, and what that differs by between modes."""
 
 from valence.measure.ability.items import GapLine, Items, ability_gap, findings, gap_table
-from valence.measure.ability.loss import LABELLED, held_out_loss, loss_items, mode_bands, text_loss
+from valence.measure.ability.loss import LABELLED, loss_items, mode_bands, text_loss
 from valence.measure.ability.texts import HeldOutText, read_text, tokenise_text
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "ability_gap",
     "findings",
     "gap_table",
-    "held_out_loss",
     "loss_items",
     "mode_bands",
     "read_text",

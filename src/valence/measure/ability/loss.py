@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from valence.control import NO_BAND, Bands, ControlScheme
-from valence.data import LOSS, Findings, Measurement
+from valence.data import LOSS, Findings
 from valence.guide.band import ban
 from valence.guide.loop import UNGUIDED
 from valence.measure.ability.items import Items, findings
@@ -37,35 +37,6 @@ PLAIN = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,), level="docu
 
 Progress = Callable[[int, int], None]
 Nats = npt.NDArray[np.float64]
-
-
-def held_out_loss(
-    checkpoint: Checkpoint,
-    known: ControlScheme | None,
-    tokenised: Tokenised,
-    mode: str,
-    *,
-    model_name: str,
-    seed: int,
-    window: int,
-    resamples: int,
-    precision: Precision = "fp32",
-    on_progress: Progress | None = None,
-) -> list[Measurement]:
-    """The rows of `text_loss` on the run's own held-out text."""
-    found, _ = text_loss(
-        checkpoint,
-        known,
-        tokenised,
-        mode,
-        model_name=model_name,
-        seed=seed,
-        window=window,
-        resamples=resamples,
-        precision=precision,
-        on_progress=on_progress,
-    )
-    return list(found.rows)
 
 
 def text_loss(

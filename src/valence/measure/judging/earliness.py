@@ -145,15 +145,4 @@ def _recall_by_share(told: Told, judge: str, first: Offsets, sizes: Offsets, bad
         )
         for share in GRID
     ]
-    return Series(
-        kind=FLAGGED,
-        name=judge,
-        model=told.model,
-        mode=judge,
-        seed=told.seed,
-        x=GRID,
-        y=tuple(each.value for each in points),
-        low=tuple(each.low for each in points),
-        high=tuple(each.high for each in points),
-        count=tuple(each.count for each in points),
-    )
+    return told.curve(FLAGGED, judge, GRID, points)

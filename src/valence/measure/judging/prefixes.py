@@ -13,7 +13,7 @@ import numpy as np
 from valence.data import Findings, Measurement, Series
 from valence.measure.calibration import auroc, auroc_value, brier, ece, reliability_series
 from valence.measure.judging.readouts import Floats
-from valence.measure.statistics import Estimate, clustered
+from valence.measure.statistics import Estimate, clustered, line
 from valence.pack.ragged import Offsets
 from valence.pack.tokenised import Flags
 
@@ -53,6 +53,12 @@ class Told:
             model=self.model, mode=mode, metric=metric, failures=failures, seed=self.seed
         )
 
+    def curve(
+        self, kind: str, judge: str, shares: Sequence[float], estimates: Sequence[Estimate]
+    ) -> Series:
+        """Estimates of a judge by share of the text, to draw."""
+        return line(kind, judge, shares, estimates, model=self.model, mode=judge, seed=self.seed)
+
 
 def label_of(share: float) -> str:
     """What stands after a metric's name for a share of the text: `@25%`, nothing for all."""
@@ -83,7 +89,7 @@ def prefix_findings(
                 told.row(estimate, judge, f"verdict_{name}{label_of(share)}", failures)
                 for name, estimate in some.items()
             ]
-        series.append(_curve(told, judge, shares, areas))
+        series.append(told.curve(PREFIX, judge, shares, areas))
         series.append(
             reliability_series(
                 by_share[-1][read], told.good[read], bins=told.bins,
@@ -111,21 +117,6 @@ def _scores(told: Told, probabilities: Floats, read: Flags) -> dict[str, Estimat
         "ece": ece(said, good, bins=told.bins, clusters=documents, seed=told.seed),
         "brier": brier(said, good, clusters=documents, resamples=told.resamples, seed=told.seed),
     }
-
-
-def _curve(told: Told, judge: str, shares: Sequence[float], areas: Sequence[Estimate]) -> Series:
-    return Series(
-        kind=PREFIX,
-        name=judge,
-        model=told.model,
-        mode=judge,
-        seed=told.seed,
-        x=tuple(shares),
-        y=tuple(area.value for area in areas),
-        low=tuple(area.low for area in areas),
-        high=tuple(area.high for area in areas),
-        count=tuple(area.count for area in areas),
-    )
 
 
 def cut_findings(told: Told, cut: int, said: Mapping[str, tuple[Floats, Floats]]) -> Findings:

@@ -17,7 +17,7 @@ from valence.data import Findings, Measurement, Series
 from valence.measure.redteam.attempt import Attempt, worst_of
 from valence.measure.redteam.budget import Budget
 from valence.measure.redteam.journal import Journal
-from valence.measure.statistics import Estimate, clustered, mean
+from valence.measure.statistics import Estimate, clustered, line, mean
 
 NOTHING = Estimate(value=None, low=None, high=None, count=0)
 
@@ -47,17 +47,14 @@ class Labels:
         self, kind: str, name: str, x: Sequence[float], estimates: Sequence[Estimate]
     ) -> Series:
         """A line called NAME@METRIC."""
-        return Series(
-            kind=kind,
-            name=f"{name}@{self.metric}",
+        return line(
+            kind,
+            f"{name}@{self.metric}",
+            x,
+            estimates,
             model=self.model,
             mode=self.mode,
             seed=self.seed,
-            x=tuple(x),
-            y=tuple(e.value for e in estimates),
-            low=tuple(e.low for e in estimates),
-            high=tuple(e.high for e in estimates),
-            count=tuple(e.count for e in estimates),
         )
 
     def score(self, attempt: Attempt | None) -> Estimate:

@@ -2,9 +2,10 @@
 
 The mean over targets of the mean log-probability of a target's text tokens (nats), under the
 distribution that the mode samples from: its control token stands at the beginning and where a
-line of the target starts, and control tokens are banned everywhere else. Source: Zou et al.
-2023 (arXiv 2307.15043), section 2, there for the start of an affirmative answer. Shapes: B
-prompts, T prompt tokens, L target tokens, V vocabulary, D width.
+line of the target starts, and control tokens are banned everywhere else (see
+`valence.guide.band.ban`, which gradients do not go through). Source: Zou et al. 2023
+(arXiv 2307.15043), section 2, there for the start of an affirmative answer. Shapes: B prompts,
+T prompt tokens, L target tokens, K text tokens of them, V vocabulary, D width.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Objective:
         control_ids = known.token_ids(checkpoint.tokenizer) if known is not None else ()
         prefix, band = hold(checkpoint, control_ids, mode)
         self._prefix = (*start_ids(checkpoint.tokenizer), *prefix)
-        self._banned, self._forced, self._ends = band.control_ids, band.forced, band.segment_ends
+        self._never = [*band.banned.tolist(), band.eos_id]
+        self._eos_id, self._forced, self._ends = band.eos_id, band.forced, band.segment_ends
         self.targets = tuple(targets)
         self.passes = len(self.targets)
         # Logits of all places would be most of the memory.
@@ -155,11 +157,16 @@ class Objective:
 
     def _mean(self, logits_BLV: torch.Tensor, tail: Tail) -> torch.Tensor:
         """Mean log-probability of the tail's text tokens [B]."""
-        banned = torch.tensor(self._banned, device=logits_BLV.device, dtype=torch.long)
-        log_BLV = logits_BLV.index_fill(-1, banned, -math.inf).log_softmax(-1)
         places = [place for place, is_text in enumerate(tail.text) if is_text]
         wanted = [tail.ids[place] for place in places]
-        return log_BLV[:, places, wanted].mean(-1)
+        logits_BKV = logits_BLV[:, places]
+        # What is banned goes to the text: text has together what EOS leaves.
+        all_BK, rest_BK, text_BK = (
+            logits_BKV.index_fill(-1, self._tensor(never), -math.inf).logsumexp(-1)
+            for never in ((), (self._eos_id,), self._never)
+        )
+        wanted_BK = logits_BKV[:, range(len(wanted)), wanted]
+        return (wanted_BK - text_BK + rest_BK - all_BK).mean(-1)
 
     def _tensor(self, ids: Sequence[int] | Sequence[Ids]) -> torch.Tensor:
         return torch.tensor(ids, device=self.model.device, dtype=torch.long)

@@ -7,7 +7,7 @@ function says so. How often they cover the truth is simulated in `tests/measure/
 
 from valence.measure.statistics.averages import mean, ratio
 from valence.measure.statistics.detector import corrected_rate, prediction_powered, uncorrectable
-from valence.measure.statistics.estimate import CONFIDENCE, Estimate
+from valence.measure.statistics.estimate import CONFIDENCE, Estimate, line
 from valence.measure.statistics.maximum import expected_maximum
 from valence.measure.statistics.paired import PairedDifference, paired_difference
 from valence.measure.statistics.resampling import clustered
@@ -22,6 +22,7 @@ __all__ = [
     "clustered",
     "corrected_rate",
     "expected_maximum",
+    "line",
     "mean",
     "over_seeds",
     "paired_difference",

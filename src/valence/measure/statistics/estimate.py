@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from valence.data import Measurement
+from valence.data import Measurement, Series
 
 CONFIDENCE = 0.95
 
@@ -46,6 +46,31 @@ class Estimate:
             failures=failures,
             seed=seed,
         )
+
+
+def line(
+    kind: str,
+    name: str,
+    x: Sequence[float],
+    estimates: Sequence[Estimate],
+    *,
+    model: str,
+    mode: str,
+    seed: int,
+) -> Series:
+    """Estimates at places `x` as a line to draw; see `valence.data.Series`."""
+    return Series(
+        kind=kind,
+        name=name,
+        model=model,
+        mode=mode,
+        seed=seed,
+        x=tuple(x),
+        y=tuple(each.value for each in estimates),
+        low=tuple(each.low for each in estimates),
+        high=tuple(each.high for each in estimates),
+        count=tuple(each.count for each in estimates),
+    )
 
 
 def nothing(count: int = 0) -> Estimate:
