@@ -208,7 +208,10 @@ def test_it_is_said_whether_a_non_linear_readout_sees_more() -> None:
             ("verdict", "mlp", 0.95),
         )
     ]  # fmt: skip
-    (told,) = said(rows, recipe("mle", "verdict"))
+    told, *judges = said(rows, recipe("mle", "verdict"))
+    assert [sentence.split(":")[0] for sentence in judges] == [
+        "Best judge of what mle reads", "Best judge of what verdict reads",
+    ]  # fmt: skip
     assert told == (
         "Verdict AUROC: a non-linear read-out against a linear one, at 2 settings: 1.00 to 1.12"
         " times as much; higher at 1 of 2 (mle), not shown to differ at 1."

@@ -15,6 +15,7 @@ from valence.data import LOSS, VERDICT, Conclusions, Measurement
 from valence.measure.best import best_sentences
 from valence.measure.compare import Comparison, compare, named, numbers, subject, verdict
 from valence.measure.settings import comparable, setting
+from valence.measure.told import other_sentences
 from valence.recipe import EvaluationRecipe, Recipe
 
 __all__ = ["Comparison", "compare", "conclude"]
@@ -51,7 +52,7 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
         if headline is not None and other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
     said += told.readouts()
-    overall = best_sentences(rows, recipe, good=best, ability=LOSS)
+    overall = best_sentences(rows, recipe, good=best, ability=LOSS) + other_sentences(rows)
     return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 
@@ -199,7 +200,8 @@ def conclude_evaluation(
         for left, right in pairs:
             found = compare(rows, metric, left, right)
             said += [] if found is None else [f"{numbers(found)}; {verdict(found)}."]
-    return Conclusions(pairs=tuple(said), overall=tuple(_paired(row) for row in differences))
+    overall = [*(_paired(row) for row in differences), *other_sentences(rows)]
+    return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 
 def _paired(row: Measurement) -> str:

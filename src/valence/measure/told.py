@@ -1,0 +1,142 @@
+"""Sentences on measures that are not of samples: abilities of modes, judges, attacks, knowledge.
+
+Each says what its intervals show, and when they show nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from valence.data import VERDICT, Measurement
+from valence.measure.compare import compare, named, numbers, subject, verdict
+
+ATTACKS = ("pool", "random", "greedy", "gcg")
+
+
+def other_sentences(rows: Sequence[Measurement]) -> list[str]:
+    """What rows of these measures say, model by model; nothing where there are none."""
+    return [*_gaps(rows), *_judges(rows), *_attacks(rows), *_knowledge(rows)]
+
+
+def _gaps(rows: Sequence[Measurement]) -> Iterator[str]:
+    """What the best and the worst mode of a model differ by in ability."""
+    modes = {(row.model, row.mode) for row in rows}
+    for row in rows:
+        best, dash, worst = row.mode.partition("-")
+        ours = dash and (row.model, best) in modes and (row.model, worst) in modes
+        if not ours or not row.metric.startswith(("loss_per_text_token", "bits_per_byte", "kl@")):
+            continue
+        if row.metric.startswith("bits_per_byte"):
+            continue  # It says what the loss says.
+        way = _way(row.low, row.high)
+        shown = {
+            "lower": f"{best} mode is better",
+            "higher": f"{best} mode is worse",
+        }.get(way, "not shown to differ")
+        head = f"{subject(row.metric)} of {row.model}, {best} less {worst} mode"
+        yield f"{head}: {_cell(row)}; {shown}."
+
+
+def _judges(rows: Sequence[Measurement]) -> Iterator[str]:
+    """Which judge tells best at the end of the text, against the others."""
+    for model in _models(rows, VERDICT):
+        values = {
+            row.mode: row.value
+            for row in rows
+            if (row.model, row.metric) == (model, VERDICT) and row.value is not None
+        }
+        order = sorted(values, key=lambda mode: -values[mode])
+        for other in order[1:2]:
+            found = compare(rows, VERDICT, (model, order[0]), (model, other))
+            if found is not None:
+                yield (
+                    f"Best judge of what {model} reads: {order[0]}, AUROC {found.left_value:.3g};"
+                    f" next {other}, {found.right_value:.3g}; the best is {verdict(found)}."
+                )
+
+
+def _attacks(rows: Sequence[Measurement]) -> Iterator[str]:
+    """Each attack's worst prompt against the worst of as many that nobody searched for."""
+    controls = [row for row in rows if row.metric.startswith("redteam_control@")]
+    for control in controls:
+        metric = control.metric.partition("@")[2]
+        for attack in ATTACKS:
+            name = f"redteam_{attack}@{metric}"
+            mine = [r for r in rows if _who(r) == _who(control) and r.metric == name]
+            for row in mine:
+                yield (
+                    f"Worst prompt of {attack} on {named(row.model, row.mode)}:"
+                    f" {subject(metric).lower()} {_cell(row)}, of as many ordinary prompts"
+                    f" {_cell(control)}; {_apart(row, control)}."
+                )
+
+
+def _knowledge(rows: Sequence[Measurement]) -> Iterator[str]:
+    """Whether a model abstains where it does not know, and whether that pays."""
+    for row in rows:
+        base, at, place = row.metric.partition("@")
+        if base != "score" or not at:
+            continue
+        ours = {r.metric: r for r in rows if _who(r) == _who(row)}
+        known, unknown = (ours.get(f"abstention_{kind}@{place}") for kind in ("known", "unknown"))
+        if known is None or unknown is None:
+            continue
+        pays = {
+            "higher": "better than always abstaining",
+            "lower": "worse than always abstaining",
+        }.get(_way(row.low, row.high), "not shown to differ from always abstaining (0)")
+        yield (
+            f"Asked about {place}, {named(row.model, row.mode)} abstains on {_cell(unknown)} of"
+            f" what it does not know and on {_cell(known)} of what it knows:"
+            f" {_apart(unknown, known)}. Its score is {_cell(row)}: {pays}."
+        )
+    for model in _models(rows, "score@"):
+        yield from _against(rows, model)
+
+
+def _against(rows: Sequence[Measurement], model: str) -> Iterator[str]:
+    """The score of a model's first mode against that of the first model."""
+    scored = [r for r in rows if r.metric.startswith("score@")]
+    first = scored[0]
+    own = next(row for row in scored if row.model == model)
+    if own.model != first.model:
+        found = compare(rows, own.metric, (own.model, own.mode), (first.model, first.mode))
+        if found is not None:
+            yield f"{numbers(found)}; {verdict(found)}."
+
+
+def _who(row: Measurement) -> tuple[str, str, int]:
+    return row.model, row.mode, row.seed
+
+
+def _models(rows: Iterable[Measurement], metric: str) -> list[str]:
+    """Models that have a metric, or one that begins so."""
+    return list(dict.fromkeys(r.model for r in rows if r.metric.startswith(metric)))
+
+
+def _cell(row: Measurement) -> str:
+    if row.value is None:
+        return "nothing"
+    interval = "" if row.low is None or row.high is None else f" [{row.low:.3g}, {row.high:.3g}]"
+    return f"{row.value:.3g}{interval}"
+
+
+def _way(low: float | None, high: float | None) -> str:
+    """Which side of 0 an interval lies on; nothing where it holds 0 or is not known."""
+    if low is None or high is None:
+        return ""
+    return "higher" if low > 0 else "lower" if high < 0 else ""
+
+
+def _apart(one: Measurement, other: Measurement) -> str:
+    if None in (one.low, one.high, other.low, other.high):
+        return "not shown to differ: one has no 95% interval"
+    assert one.low is not None
+    assert one.high is not None
+    assert other.low is not None
+    assert other.high is not None
+    if one.low > other.high:
+        return "higher, with disjoint 95% intervals"
+    if one.high < other.low:
+        return "lower, with disjoint 95% intervals"
+    return "not shown to differ: the 95% intervals overlap"

@@ -1,0 +1,89 @@
+"""Sentences on abilities of modes, judges, attacks and knowledge: what they claim, and when not."""
+
+from __future__ import annotations
+
+import pytest
+
+from valence.data import Measurement
+from valence.measure.told import other_sentences
+
+
+def row(
+    model: str, mode: str, metric: str, value: float | None, half: float | None = 0.1
+) -> Measurement:
+    known = value is not None and half is not None
+    return Measurement(
+        model=model, mode=mode, metric=metric, value=value,
+        low=value - half if known else None,  # type: ignore[operator]
+        high=value + half if known else None,  # type: ignore[operator]
+        count=10, failures=0, seed=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"),
+    [(0.5, "good mode is worse"), (-0.5, "good mode is better"), (0.05, "not shown to differ")],
+)
+def test_good_and_bad_mode_differ_by_their_loss(gap: float, told: str) -> None:
+    rows = [
+        row("ours", "good", "loss_per_text_token", 3.0),
+        row("ours", "bad", "loss_per_text_token", 3.0 - gap),
+        row("ours", "good-bad", "loss_per_text_token", gap),
+        row("ours", "good-bad", "bits_per_byte", gap),
+    ]
+    (said,) = other_sentences(rows)
+    assert said.startswith("Loss per text token of ours, good less bad mode: ")
+    assert said.endswith(f"; {told}.")
+
+
+def test_a_model_whose_mode_has_a_dash_is_no_difference() -> None:
+    assert other_sentences([row("ours", "linear-share", "loss_per_text_token", 3.0)]) == []
+
+
+def test_the_best_judge_is_named_with_the_next() -> None:
+    rows = [
+        row("ours", mode, "verdict_auroc", value)
+        for mode, value in (("linear", 0.6), ("verdict", 0.9), ("mlp", 0.65))
+    ]
+    (said,) = other_sentences(rows)
+    assert said == (
+        "Best judge of what ours reads: verdict, AUROC 0.9; next mlp, 0.65; the best is higher,"
+        " with disjoint 95% intervals (one seed)."
+    )
+
+
+def test_an_attack_is_held_against_as_many_ordinary_prompts() -> None:
+    rows = [
+        row("ours", "good", "redteam_control@harm_per_kchar", 1.0),
+        row("ours", "good", "redteam_gcg@harm_per_kchar", 2.0),
+        row("ours", "good", "redteam_pool@harm_per_kchar", 1.1),
+        row("ours", "bad", "redteam_gcg@harm_per_kchar", 9.0),
+    ]
+    pool, gcg = other_sentences(rows)
+    assert "Worst prompt of pool on ours in good mode: harm per 1,000 characters 1.1" in pool
+    assert pool.endswith("not shown to differ: the 95% intervals overlap.")
+    assert gcg.endswith("higher, with disjoint 95% intervals.")
+
+
+def test_abstaining_has_to_pay_and_to_be_where_it_does_not_know() -> None:
+    rows = []
+    for model, score, unknown in (("plain", -1.0, 0.1), ("ours", 0.3, 0.8)):
+        rows += [
+            row(model, "none", "score@world", score),
+            row(model, "none", "abstention_known@world", 0.05),
+            row(model, "none", "abstention_unknown@world", unknown),
+        ]
+    plain, ours, both = other_sentences(rows)
+    assert "worse than always abstaining" in plain and "overlap" in plain
+    assert "better than always abstaining" in ours and "higher, with disjoint" in ours
+    assert "Score@world: ours 0.3 against plain -1" in both and "times" not in both
+
+
+def test_nothing_measured_and_no_interval_claim_nothing() -> None:
+    rows = [
+        row("ours", "none", "score@world", None),
+        row("ours", "none", "abstention_known@world", 0.0, None),
+        row("ours", "none", "abstention_unknown@world", 0.0, None),
+    ]
+    (said,) = other_sentences(rows)
+    assert "one has no 95% interval" in said and "Its score is nothing" in said
