@@ -92,5 +92,6 @@ def test_in_measuring_the_forged_text_is_counted_as_text(forged_run: Result) -> 
     losses = {
         row.mode: row for row in forged_run.measurements if row.metric == "loss_per_text_token"
     }
+    assert losses.pop("good-bad").value is not None
     assert set(losses) == {"good", "bad", "banned", "labelled"}
     assert all(row.value is not None and 0 < row.value < 10 for row in losses.values())

@@ -13,6 +13,7 @@ from valence.measure.knowing.abstention import abstentions, reference_of
 from valence.measure.knowing.answering import answer
 from valence.measure.knowing.confidence import HEADS, Asked, confidences
 from valence.measure.knowing.findings import Subject, accuracies, calibration
+from valence.measure.knowing.policy import policy_scores
 from valence.measure.knowing.questions import read_questions
 from valence.measure.knowing.reading import opening
 from valence.measure.knowing.records import ANSWERS, QUESTIONS, write_lessons, write_records
@@ -74,6 +75,10 @@ def know(
         model=model_name, mode=mode, seed=seed, resamples=resamples, clusters=clusters
     )
     scores = abstentions(measured, reference, clusters, recipe, resamples=resamples, seed=seed)
+    policies = policy_scores(
+        measured, said, clusters, target=recipe.target, resamples=resamples, seed=seed
+    )
+    scores |= {f"score_by_{name}": each for name, each in policies.items()}
     rows = tuple(subject.row(f"{name}@{recipe.name}", each) for name, each in scores.items())
     return (
         accuracies(subject, measured, recipe)
