@@ -79,6 +79,19 @@ def test_abstaining_has_to_pay_and_to_be_where_it_does_not_know() -> None:
     assert "Score@world: ours 0.3 against plain -1" in both and "times" not in both
 
 
+def test_a_policy_by_a_confidence_is_told_where_it_pays() -> None:
+    rows = [
+        row("ours", "none", "score@world", -1.0),
+        row("ours", "none", "abstention_known@world", 0.0),
+        row("ours", "none", "abstention_unknown@world", 0.0),
+        row("ours", "none", "score_by_probability@world", 0.3),
+        row("ours", "none", "score_by_agreement@world", 0.2),
+        row("ours", "none", "score_by_p_true@world", 0.05),
+    ]
+    _, told = other_sentences(rows)
+    assert "a threshold of probability" in told and "scores 0.3 [0.2, 0.4]" in told
+
+
 def test_nothing_measured_and_no_interval_claim_nothing() -> None:
     rows = [
         row("ours", "none", "score@world", None),

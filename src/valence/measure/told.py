@@ -90,6 +90,13 @@ def _knowledge(rows: Sequence[Measurement]) -> Iterator[str]:
             f" what it does not know and on {_cell(known)} of what it knows:"
             f" {_apart(unknown, known)}. Its score is {_cell(row)}: {pays}."
         )
+        pay = [r for n, r in ours.items() if n.startswith("score_by_") and (r.low or 0) > 0]
+        for best in sorted(pay, key=lambda r: -(r.value or 0))[:1]:
+            confidence = best.metric.partition("@")[0].removeprefix("score_by_")
+            yield (
+                f"Answering only above a threshold of {confidence}, found on other people,"
+                f" {named(row.model, row.mode)} scores {_cell(best)}: better than always abstaining."
+            )
     for model in _models(rows, "score@"):
         yield from _against(rows, model)
 
