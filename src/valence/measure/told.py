@@ -95,7 +95,8 @@ def _knowledge(rows: Sequence[Measurement]) -> Iterator[str]:
             confidence = best.metric.partition("@")[0].removeprefix("score_by_")
             yield (
                 f"Answering only above a threshold of {confidence}, found on other people,"
-                f" {named(row.model, row.mode)} scores {_cell(best)}: better than always abstaining."
+                f" {named(row.model, row.mode)} scores {_cell(best)}: better than always"
+                " abstaining."
             )
     for model in _models(rows, "score@"):
         yield from _against(rows, model)
