@@ -109,12 +109,14 @@ def test_an_empty_text_is_a_failure_and_not_a_number() -> None:
     assert isinstance(judged[1].result, Score)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_scoring_beside_writing_gives_the_same(workers: int) -> None:
+@pytest.mark.parametrize(("workers", "beside"), [(0, True), (1, True), (2, False)])
+def test_scoring_beside_writing_gives_the_same(workers: int, beside: bool) -> None:
     texts = [f"{'bad ' * (n % 4)}text {n}" for n in range(45)]
     with scoring_pool(workers) as submit:
         scoring = Scoring(
-            metrics={"harm": METRIC, "code": MetricRecipe(scorer="pep8")}, submit=submit
+            metrics={"harm": METRIC, "code": MetricRecipe(scorer="pep8")},
+            submit=submit,
+            beside=beside,
         )
         for index in reversed(range(45)):  # In whatever order they were finished.
             scoring.begin(sample(index, texts[index]))

@@ -74,32 +74,38 @@ def judge_texts(scorer: Scorer, texts: Sequence[str]) -> list[Judged]:
 class Scoring:
     """Scores samples under metrics; `begin` may be called while more are being written.
 
-    `whole`: the prompt is scored with what was written.
+    `whole`: the prompt is scored with what was written. `submit` gives to processes; `beside`
+    at once, while more samples are written, or else all of them at the end.
     """
 
     metrics: Mapping[str, MetricRecipe]
     whole: bool = False
     submit: Submit | None = None
+    beside: bool = True
     _waiting: list[Sample] = field(default_factory=list)
     _begun: list[tuple[str, list[int], Future[list[Judged]]]] = field(default_factory=list)
 
     def begin(self, sample: Sample) -> None:
         """Take a sample; processes beside this one score it meanwhile, if there are any."""
         self._waiting.append(sample)
-        if self.submit is not None and len(self._waiting) >= AT_ONCE:
-            self._flush(self.submit)
+        if self.beside and self.submit is not None and len(self._waiting) >= AT_ONCE:
+            self._flush(self.submit, self._waiting)
+            self._waiting.clear()
 
-    def _flush(self, submit: Submit) -> None:
-        numbers = [sample.index for sample in self._waiting]
+    def _flush(self, submit: Submit, samples: Sequence[Sample]) -> None:
+        numbers = [sample.index for sample in samples]
         for name, metric in self.metrics.items():
-            texts = [judged_text(s, metric, whole=self.whole) for s in self._waiting]
+            texts = [judged_text(s, metric, whole=self.whole) for s in samples]
             task = partial(_judge_there, canonical(metric.scorer), texts)
             self._begun.append((name, numbers, submit(task)))
-        self._waiting.clear()
 
     def answers(self) -> dict[str, dict[int, Judged]]:
         """For each metric what it says of every sample taken, by the sample's index."""
         found: dict[str, dict[int, Judged]] = {name: {} for name in self.metrics}
+        if self.submit is not None and len(self._waiting) > AT_ONCE:
+            for first in range(0, len(self._waiting), AT_ONCE):
+                self._flush(self.submit, self._waiting[first : first + AT_ONCE])
+            self._waiting.clear()
         if self._waiting:
             for name, metric in self.metrics.items():
                 texts = [judged_text(s, metric, whole=self.whole) for s in self._waiting]

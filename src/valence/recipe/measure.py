@@ -121,8 +121,9 @@ class MeasureRecipe(Part):
     guides: dict[Name, Spec] = Field(default_factory=dict)
     """Guides of your own, as package.module:factory: each is measured in every mode, as
     MODE+NAME."""
-    workers: Annotated[int, Field(ge=0)] = 1
-    """Processes that score while the model writes; 0: this one, afterwards."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Processes that score: while the model writes if it does so on an accelerator, or else when a
+    set of samples is written; 0: this process alone."""
     ability: AbilityRecipe = AbilityRecipe()
     """Losses on other text, and how far models are from a reference."""
     harness: HarnessRecipe | None = None

@@ -19,6 +19,7 @@ from valence.measure.paired import Scored
 from valence.measure.rewards import mark, sample_rows, values_of
 from valence.measure.scenario import FREE, Scenario, by_index, draw, scenarios
 from valence.measure.scoring import FEW, Judged, Scoring
+from valence.model import best_device
 from valence.precision import Precision
 from valence.recipe import MeasureRecipe, SampleRecipe
 from valence.score.table import build_scorer
@@ -91,9 +92,13 @@ class SampleStages:
         stage: Work,
         name: str,
     ) -> None:
-        beside = self.submit if scenario.count > FEW else None
+        submit = self.submit if scenario.count > FEW else None
         scoring = Scoring(
-            metrics=self.recipe.metrics, whole=scenario.judged == "whole", submit=beside
+            metrics=self.recipe.metrics,
+            whole=scenario.judged == "whole",
+            submit=submit,
+            # A processor that writes samples has no time to spare (docs/benchmarks.md, `measure`).
+            beside=best_device().type != "cpu",
         )
         drawn = draw(
             scenario,
