@@ -84,9 +84,9 @@ def test_a_policy_by_a_confidence_is_told_where_it_pays() -> None:
         row("ours", "none", "score@world", -1.0),
         row("ours", "none", "abstention_known@world", 0.0),
         row("ours", "none", "abstention_unknown@world", 0.0),
-        row("ours", "none", "score_by_probability@world", 0.3),
-        row("ours", "none", "score_by_agreement@world", 0.2),
-        row("ours", "none", "score_by_p_true@world", 0.05),
+        row("ours", "none", "probability_policy_score@world", 0.3),
+        row("ours", "none", "agreement_policy_score@world", 0.2),
+        row("ours", "none", "p_true_policy_score@world", 0.05),
     ]
     _, told = other_sentences(rows)
     assert "a threshold of probability" in told and "scores 0.3 [0.2, 0.4]" in told

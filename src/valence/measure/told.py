@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from valence.data import VERDICT, Measurement
 from valence.measure.compare import compare, named, numbers, subject, verdict
 
+POLICY = "_policy_score@"
 ATTACKS = ("pool", "random", "greedy", "gcg")
 
 
@@ -90,9 +91,9 @@ def _knowledge(rows: Sequence[Measurement]) -> Iterator[str]:
             f" what it does not know and on {_cell(known)} of what it knows:"
             f" {_apart(unknown, known)}. Its score is {_cell(row)}: {pays}."
         )
-        pay = [r for n, r in ours.items() if n.startswith("score_by_") and (r.low or 0) > 0]
+        pay = [r for n, r in ours.items() if POLICY in n and (r.low or 0) > 0]
         for best in sorted(pay, key=lambda r: -(r.value or 0))[:1]:
-            confidence = best.metric.partition("@")[0].removeprefix("score_by_")
+            confidence = best.metric.partition(POLICY)[0]
             yield (
                 f"Answering only above a threshold of {confidence}, found on other people,"
                 f" {named(row.model, row.mode)} scores {_cell(best)}: better than always"

@@ -174,6 +174,8 @@ def _corpus_sentence(text: Facts, recipe: Recipe) -> str:
         source = f"The annotation {recipe.annotation}, made before"
     elif recipe.corpus.reader == "stdlib":
         source = "Python's own standard library"
+    elif recipe.corpus.reader == "world":
+        source = "A generated world of facts"
     else:
         source = ", ".join(recipe.corpus.paths)
     if not text:

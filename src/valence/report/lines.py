@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from math import ceil, isnan, nan
+from math import ceil, isnan, log2, nan
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -30,6 +30,8 @@ _WIDE, _NARROW = 540.0, 285.0
 _DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 _DENSE = 14
 """Lines with more points than this have a band, not bars."""
+_ROOM = 0.4
+"""Powers of 2 between two labels of an axis of steps."""
 
 
 def lines_figure(
@@ -178,7 +180,7 @@ def _scale_x(axes: Axes, panel: Panel, kind: Kind) -> None:
         return
     elif kind.steps and places:
         axes.set_xscale("symlog", linthresh=1, linscale=1, base=2)
-        axes.xaxis.set_major_locator(FixedLocator(places))
+        axes.xaxis.set_major_locator(FixedLocator(_apart(places)))
         axes.xaxis.set_minor_locator(NullLocator())
     elif places:
         log_if_wide(axes, "x", places)
@@ -257,3 +259,12 @@ def _legend(figure: Figure, panels: Sequence[Panel], *, columns: int) -> None:
         handlelength=2.4,
         columnspacing=1.2,
     )
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """Places that leave room for their labels on a scale of powers of 2, the last one kept."""
+    found: list[float] = []
+    for place in sorted(places, reverse=True):
+        if not found or log2(found[-1] + 1) - log2(place + 1) > _ROOM:
+            found.append(place)
+    return found

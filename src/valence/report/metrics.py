@@ -66,6 +66,11 @@ CONFIDENCE: dict[str, Reading] = {
     "ece": ("calibration error", True, "ECE"),
     "aurc": ("risk over coverage", True, "area under the curve of wrong answers by coverage"),
     "coverage_at_95": ("coverage at 95%", False, "share answered so that 95% are right"),
+    "policy_score": (
+        "score above a threshold",
+        False,
+        "answering only where the confidence is above a threshold found on other people",
+    ),
 }
 KNOWLEDGE: dict[str, Reading] = {
     "accuracy": ("right answers", False, "the likeliest answer"),

@@ -78,7 +78,7 @@ def know(
     policies = policy_scores(
         measured, said, clusters, target=recipe.target, resamples=resamples, seed=seed
     )
-    scores |= {f"score_by_{name}": each for name, each in policies.items()}
+    scores |= {f"{name}_policy_score": each for name, each in policies.items()}
     rows = tuple(subject.row(f"{name}@{recipe.name}", each) for name, each in scores.items())
     return (
         accuracies(subject, measured, recipe)
