@@ -26,7 +26,6 @@ from valence.measure.harness import harness
 from valence.measure.scenario import Scenario, by_index, draw
 from valence.precision import Precision
 from valence.recipe import (
-    AbilityRecipe,
     HarnessRecipe,
     MeasureRecipe,
     ReferenceRecipe,
@@ -64,10 +63,6 @@ class AbilityStages:
     precision: Precision
     seed: int
 
-    @property
-    def _ability(self) -> AbilityRecipe:
-        return self.measure.ability
-
     def of(self, subject: Subject, text: LabelledText | None) -> Findings:
         """Every ability in every mode, and what the best and the worst mode differ by."""
         found = Findings()
@@ -86,9 +81,9 @@ class AbilityStages:
     ) -> Iterable[tuple[str, Findings]]:
         if text is not None:
             yield self._own_text(subject, mode, text)
-        for name in self._ability.texts:
+        for name in self.measure.ability.texts:
             yield self._other_text(subject, mode, name)
-        if self._ability.reference is not None:
+        if self.measure.ability.reference is not None:
             yield self._divergence(subject, mode)
         if self.measure.harness is not None:
             yield self._harness(subject, mode, self.measure.harness)
@@ -136,7 +131,7 @@ class AbilityStages:
 
     def _other_text(self, subject: Subject, mode: str, name: str) -> tuple[str, Findings]:
         """The loss on text of another kind."""
-        text = self._text(name)
+        text = _read(self.measure.ability.texts[name].model_dump_json())
 
         def make(stage: Work) -> Measured:
             return text_loss(
@@ -156,9 +151,6 @@ class AbilityStages:
         }
         title = f"loss of {subject.label} {mode} on {name}"
         return self._run(subject, f"{mode}@{name}", inputs, title, make)
-
-    def _text(self, name: str) -> HeldOutText:
-        return _read(self._ability.texts[name].model_dump_json())
 
     def _divergence(self, subject: Subject, mode: str) -> tuple[str, Findings]:
         """How far the model is from the reference, on the reference's samples."""
@@ -191,7 +183,7 @@ class AbilityStages:
     @cached_property
     def _reference(self) -> tuple[str, list[Sample], LogLikelihoods]:
         """The reference's samples, drawn once, and their likelihood under itself."""
-        recipe = self._ability.reference
+        recipe = self.measure.ability.reference
         assert recipe is not None
         path = resolve(recipe.model, recipe.revision)
         subject = subject_of(REFERENCE, self.seed, path, label=REFERENCE, window=None)
