@@ -27,7 +27,7 @@ from valence.report.content import Report
 from valence.report.figures import strip_figure
 from valence.report.front import front_picture
 from valence.report.journey import build_report
-from valence.report.metrics import GROUPS, metric_info
+from valence.report.metrics import CONFIDENCE, GROUPS, KNOWING, confidence_in, metric_info
 from valence.report.page import look_of
 from valence.report.reading import read_conclusions, read_rows
 from valence.report.seeds import Summary, by_seed, summarise
@@ -124,6 +124,9 @@ def grouped(rows: list[Measurement], measure: MeasureRecipe) -> list[str]:
     for row in rows:
         info = metric_info(row.metric, measure)
         base = row.metric.partition("@")[0]
+        told = confidence_in(base) if info.group == KNOWING else None
+        if told is not None:
+            continue
         if base not in DIVERSITY[1:] and not base.endswith(("_selected", "_calls")):
             found.setdefault(info.group, {})[row.metric] = None
     lines = []
@@ -131,6 +134,28 @@ def grouped(rows: list[Measurement], measure: MeasureRecipe) -> list[str]:
         names = list(found[group])
         for first in range(0, len(names), COLUMNS):
             lines += [*pivot(rows, names[first : first + COLUMNS], measure), ""]
+    return lines + confidences(rows, measure)
+
+
+def confidences(rows: list[Measurement], measure: MeasureRecipe) -> list[str]:
+    """How good each confidence in answers is: a row for each model, mode and confidence."""
+    cells = {key: summarise(seeds) for key, seeds in by_seed(rows).items()}
+    places: dict[str, dict[tuple[str, str, str], None]] = {}
+    for model, mode, metric in cells:
+        base, at, place = metric.partition("@")
+        told = confidence_in(base)
+        if told is not None and metric_info(metric, measure).group == KNOWING:
+            places.setdefault(at + place, {})[model, mode, told[0]] = None
+    lines = []
+    for place, owners in places.items():
+        labels = [label for label, _, _ in CONFIDENCE.values()]
+        lines += [f"Confidences in answers to {place.removeprefix('@')}:", ""]
+        lines += ["| model, mode | confidence | " + " | ".join(labels) + " |"]
+        lines += ["|---|---|" + "---|" * len(labels)]
+        for model, mode, name in owners:
+            own = [cells.get((model, mode, f"{name}_{end}{place}")) for end in CONFIDENCE]
+            lines.append(f"| {model}, {mode} | {name} | " + " | ".join(map(cell, own)) + " |")
+        lines.append("")
     return lines
 
 
