@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -19,16 +19,7 @@ Confidence = Literal[
     "p_ik_linear",
     "p_ik_mlp",
 ]
-CONFIDENCES: tuple[Confidence, ...] = (
-    "verdict",
-    "p_true",
-    "p_true_shown",
-    "probability",
-    "agreement",
-    "answering",
-    "p_ik_linear",
-    "p_ik_mlp",
-)
+CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
 
 
 class KnowingRecipe(Part):
