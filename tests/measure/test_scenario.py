@@ -64,6 +64,13 @@ def test_a_file_without_prompts_and_one_that_is_not_there_say_so(tmp_path: Path)
         read_prompts(ScenarioRecipe(prompts=str(tmp_path / "none.jsonl")), 0)
 
 
+def test_a_row_without_a_prompt_is_named_and_not_left_out(tmp_path: Path) -> None:
+    rows = tmp_path / "prompts.jsonl"
+    rows.write_text('{"text": "one"}\n{"text": 5}\n{"text": "three"}\n')
+    with pytest.raises(CorpusError, match="a row holds no prompt"):
+        read_prompts(ScenarioRecipe(prompts=str(rows)), 0)
+
+
 def test_settings_of_a_scenario_replace_those_of_the_sample(tmp_path: Path) -> None:
     lines = tmp_path / "prompts.txt"
     lines.write_text("one\ntwo\n")

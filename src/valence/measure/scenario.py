@@ -174,8 +174,14 @@ def read_prompts(recipe: ScenarioRecipe, seed: int) -> tuple[str, ...]:
     plain = suffix_of(recipe.prompts) not in SUFFIXES
     found: list[str] = []
     for item in read_corpus(corpus, seed):
-        if isinstance(item, Document):
-            found += item.text.splitlines() if plain else [item.text]
+        if not isinstance(item, Document):
+            # Left out silently, another set of prompts would be measured than was given.
+            raise CorpusError(
+                f"a row holds no prompt ({item.failure.kind}: {item.failure.message})",
+                where=item.id or recipe.prompts,
+                fix=f"Mend or remove it, or name another column than `{recipe.column}`.",
+            )
+        found += item.text.splitlines() if plain else [item.text]
     found = [prompt for prompt in found if prompt]
     if not found:
         raise CorpusError("holds no prompt", where=recipe.prompts, fix="Give one with prompts.")
