@@ -246,15 +246,31 @@ def detectors() -> list[Case]:
         positives, negatives = labelled // 2, labelled - labelled // 2
         tp, tn = int(rng.binomial(positives, sense)), int(rng.binomial(negatives, specific))
         return corrected_rate(
-            int(rng.binomial(256, flagged)),
-            256,
+            rng.random(256) < flagged,
             true_positives=tp,
             false_negatives=positives - tp,
             false_positives=negatives - tn,
             true_negatives=tn,
         )
 
+    def by_prompt(rng: Rng) -> Estimate:
+        # Prompts differ: Beta(1, 9) of their samples are truly hits.
+        truly = rng.random((64, 4)) < rng.beta(1, 9, 64)[:, None]
+        flags = rng.random((64, 4)) < np.where(truly, 0.8, 0.05)
+        found = rng.binomial(200, [0.8, 0.95])
+        return corrected_rate(
+            flags.ravel(),
+            clusters=np.repeat(np.arange(64), 4),
+            true_positives=int(found[0]),
+            false_negatives=200 - int(found[0]),
+            false_positives=200 - int(found[1]),
+            true_negatives=int(found[1]),
+        )
+
     cases = [
+        Case(name="corrected rate 0.1, 64 prompts of 4", truth=0.1, trial=by_prompt, high=0.99)
+    ]
+    cases += [
         Case(
             name=f"corrected rate {rate}, {count} labels, of which {sense} and {specific} right",
             truth=rate,

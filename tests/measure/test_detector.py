@@ -37,9 +37,13 @@ def test_errors_are_counted_on_labelled_text(tmp_path: Path) -> None:
     assert (found.true_positives, found.false_negatives) == (2, 1)
     assert (found.false_positives, found.true_negatives) == (1, 2)
     assert found.failures == 1  # Text without a label; an empty row is no document.
-    corrected = found.corrected(40, 100)
+    corrected = found.corrected([True] * 40 + [False] * 60)
     assert corrected == corrected_rate(
-        40, 100, true_positives=2, false_negatives=1, false_positives=1, true_negatives=2
+        [1.0] * 40 + [0.0] * 60,
+        true_positives=2,
+        false_negatives=1,
+        false_positives=1,
+        true_negatives=2,
     )
     # Rogan and Gladen: (0.4 + 2/3 - 1) / (2/3 + 2/3 - 1).
     assert corrected.value == pytest.approx(0.2)

@@ -331,22 +331,26 @@ COUNTS = {
 }
 
 
+def flags(hits: int, count: int) -> list[float]:
+    return [1.0] * hits + [0.0] * (count - hits)
+
+
 def test_a_corrected_rate_undoes_what_the_detector_does() -> None:
     # 40% true: 0.4 * 0.8 + 0.6 * 0.1 = 38% flagged (Rogan and Gladen 1978).
-    found = corrected_rate(380, 1000, **COUNTS)
+    found = corrected_rate(flags(380, 1000), **COUNTS)
     assert found.value == pytest.approx(0.4)
     assert found.low is not None and found.high is not None
     assert found.low < 0.4 < found.high
     # The error by the delta method (Rogan and Gladen's equation for the variance).
     variance = 0.38 * 0.62 / 1000 + 0.4**2 * 0.8 * 0.2 / 100 + 0.6**2 * 0.9 * 0.1 / 100
     assert found.high - found.low == pytest.approx(2 * 1.96 * np.sqrt(variance) / 0.7, rel=0.05)
-    none = corrected_rate(30, 1000, **COUNTS)  # Fewer flags than false alarms alone.
+    none = corrected_rate(flags(30, 1000), **COUNTS)  # Fewer flags than false alarms alone.
     assert (none.value, none.low) == (0.0, 0.0)
 
 
 def test_a_perfect_detector_needs_no_correction_but_is_not_believed_blindly() -> None:
     many = {key: 10**7 * (key.startswith("true")) for key in COUNTS}
-    found, plain = corrected_rate(30, 100, **many), share(30, 100)
+    found, plain = corrected_rate(flags(30, 100), **many), share(30, 100)
     assert found.value == pytest.approx(plain.value)
     # Agresti and Coull's interval, from its closed form.
     z = stats.norm.ppf(0.975)
@@ -354,15 +358,28 @@ def test_a_perfect_detector_needs_no_correction_but_is_not_believed_blindly() ->
     reach = z * np.sqrt(middle * (1 - middle) / (100 + z**2))
     assert [found.low, found.high] == pytest.approx([middle - reach, middle + reach], abs=1e-4)
     few = {key: 5 * (key.startswith("true")) for key in COUNTS}
-    wide = corrected_rate(30, 100, **few)
+    wide = corrected_rate(flags(30, 100), **few)
     assert wide.low is not None and found.low is not None
     assert wide.low < found.low
+
+
+def test_flags_that_are_alike_within_prompts_count_as_one() -> None:
+    # Each prompt's four samples say the same: they are as many as there are prompts, but for the
+    # few degrees of freedom of those.
+    once = flags(40, 100)
+    alike = [flag for flag in once for _ in range(4)]
+    found = corrected_rate(alike, clusters=np.repeat(np.arange(100), 4), **COUNTS)
+    whole, naive = corrected_rate(once, **COUNTS), corrected_rate(alike, **COUNTS)
+    assert found.value == whole.value == naive.value and found.count == 400
+    assert None not in (found.low, found.high, whole.low, naive.low, whole.high, naive.high)
+    widths = [one.high - one.low for one in (naive, whole, found)]
+    assert widths[0] < widths[1] == pytest.approx(widths[2], rel=0.03)
 
 
 def test_a_detector_that_cannot_be_corrected_says_why() -> None:
     assert uncorrectable(**COUNTS) is None
     chance = {"true_positives": 5, "false_negatives": 5, "false_positives": 5, "true_negatives": 5}
-    assert corrected_rate(1, 10, **chance).value is None
+    assert corrected_rate(flags(1, 10), **chance).value is None
     assert "chance" in str(uncorrectable(**chance))
     for key, kind in (("true_positives", "positive"), ("true_negatives", "negative")):
         counts = {"true_positives": 0, "false_negatives": 0, "false_positives": 0}
@@ -370,7 +387,7 @@ def test_a_detector_that_cannot_be_corrected_says_why() -> None:
         counts["true_negatives" if kind == "positive" else "true_positives"] = 9
         assert key in counts
         assert f"no {kind} examples" in str(uncorrectable(**counts))
-    assert corrected_rate(0, 0, **COUNTS).value is None
+    assert corrected_rate(flags(0, 0), **COUNTS).value is None
 
 
 def test_prediction_powered_means_of_useless_and_of_perfect_predictions() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from valence.corpus.readers import read_corpus
@@ -24,11 +25,11 @@ class Detector:
     true_negatives: int
     failures: int
 
-    def corrected(self, hits: int, count: int) -> Estimate:
-        """The share of true hits, from the share that was flagged."""
+    def corrected(self, flags: Sequence[bool], clusters: Sequence[int] | None = None) -> Estimate:
+        """The share of true hits, from what was flagged [N], of samples in clusters [N]."""
         return corrected_rate(
-            hits,
-            count,
+            flags,
+            clusters=clusters,
             true_positives=self.true_positives,
             false_negatives=self.false_negatives,
             false_positives=self.false_positives,

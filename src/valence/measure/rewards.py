@@ -179,12 +179,11 @@ class _Rows:
         detector: Detector | None,
     ) -> None:
         flags = [is_hit(value, metric) for value in values.values()]
-        hits = sum(flags)
-        clusters = [index // self.per_prompt for index in values]
-        exact = share(hits, len(flags)) if self.per_prompt == 1 else None
-        self._add(f"{name}_hits", exact or share_of(flags, clusters=clusters), failures)
+        shared = self.per_prompt > 1
+        clusters = [index // self.per_prompt for index in values] if shared else None
+        self._add(f"{name}_hits", share_of(flags, clusters=clusters), failures)
         if detector is not None:
-            self._add(f"{name}_hits_corrected", detector.corrected(hits, len(values)), failures)
+            self._add(f"{name}_hits_corrected", detector.corrected(flags, clusters), failures)
 
     def _add(self, metric: str, estimate: Estimate, failures: int) -> None:
         first = self.samples[0]

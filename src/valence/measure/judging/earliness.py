@@ -73,16 +73,21 @@ class Running:
 
 
 def threshold_for(highest: Floats, false_alarms: float) -> float | None:
-    """The lowest threshold that the highest P(bad) of at most a share of good units passes.
+    """The lowest threshold that a new good unit passes with a given chance at most.
 
+    Split conformal prediction (Vovk et al., 2005): with `n` good units and `k` of them above the
+    threshold, a new one is above it with a chance of (k + 1) / (n + 1) where they are exchangeable.
+    Infinite, so that nothing is flagged, where too few units are there to promise the chance.
     None without any unit.
     """
     known = np.sort(highest[~np.isnan(highest)])
     if not len(known):
         return None
     # What floats make a little less than a whole number is one.
-    allowed = min(int(np.floor(false_alarms * len(known) + 1e-9)), len(known) - 1)
-    return float(known[len(known) - 1 - allowed])
+    above = int(np.floor(false_alarms * (len(known) + 1) + 1e-9)) - 1
+    if above < 0:
+        return float(np.inf)
+    return float(known[max(len(known) - 1 - above, 0)])
 
 
 def thresholds_of(running: Running, told: Told, false_alarms: float) -> Floats | None:

@@ -12,27 +12,30 @@ from valence.measure.statistics.estimate import (
     CONFIDENCE,
     Estimate,
     Floats,
+    Integers,
     estimated,
     nothing,
 )
 from valence.measure.statistics.intervals import skewed_interval
+from valence.measure.statistics.shares import effective_count
 
 
 def corrected_rate(
-    hits: int,
-    count: int,
+    flags: Sequence[float] | Floats,
     *,
+    clusters: Sequence[int] | Integers | None = None,
     true_positives: int,
     false_negatives: int,
     false_positives: int,
     true_negatives: int,
 ) -> Estimate:
-    """Rate of what a detector looks for, from `hits` flags in `count` samples.
+    """Rate of what a detector looks for, from its flags [N] of samples (1, or 0 for none).
 
     The four counts are those of labelled text: what is true, and whether it was flagged. They
     give the detector's sensitivity and specificity, which must be the same on the samples.
     The rate is kept within 0 and 1; its interval holds the variance of the samples and that
-    of the labelled text, in closed form. None where `uncorrectable` gives a reason.
+    of the labelled text, in closed form; with clusters [N] of samples that of their effective
+    number, as in `share_of`. None where `uncorrectable` gives a reason.
 
     Source: Rogan and Gladen 1978; the interval of Lang and Reiczigel 2014 (Preventive
     Veterinary Medicine 113).
@@ -44,11 +47,16 @@ def corrected_rate(
         false_positives=false_positives,
         true_negatives=true_negatives,
     )
+    values = np.asarray(flags, np.float64)
+    count = len(values)
     if count == 0 or reason is not None:
         return nothing(count)
     sensitivity, specificity = true_positives / positives, true_negatives / negatives
-    rate = (hits / count + specificity - 1) / (sensitivity + specificity - 1)
-    interval = _lang_reiczigel(hits, count, true_positives, positives, true_negatives, negatives)
+    flagged, effective = float(values.mean()), effective_count(values, clusters)
+    rate = (flagged + specificity - 1) / (sensitivity + specificity - 1)
+    interval = _lang_reiczigel(
+        flagged * effective, effective, true_positives, positives, true_negatives, negatives
+    )
     return estimated(_clipped(rate), interval, count)
 
 
@@ -65,7 +73,12 @@ def uncorrectable(
 
 
 def _lang_reiczigel(
-    hits: int, count: int, true_positives: int, positives: int, true_negatives: int, negatives: int
+    hits: float,
+    count: float,
+    true_positives: int,
+    positives: int,
+    true_negatives: int,
+    negatives: int,
 ) -> tuple[float, float]:
     """Successes and failures are added to all three samples, as Agresti and Coull do to one."""
     normal = float(ndtri((1 + CONFIDENCE) / 2))

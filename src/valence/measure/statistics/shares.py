@@ -53,12 +53,15 @@ def share_of(
     if count == 0:
         return nothing()
     value = float(values.mean())
-    effective = float(count) if clusters is None else _effective(values, clusters)
+    effective = effective_count(values, clusters)
     return estimated(value, exact_interval(value * effective, effective), count)
 
 
-def _effective(values: Floats, clusters: Sequence[int] | Integers) -> float:
+def effective_count(values: Floats, clusters: Sequence[int] | Integers | None) -> float:
+    """How many independent hits [N] would say as much as these, which are alike in clusters [N]."""
     count = len(values)
+    if clusters is None:
+        return float(count)
     numbers, groups = numbered(clusters, count)
     if groups < 2:
         return 1.0
