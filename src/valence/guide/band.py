@@ -65,8 +65,8 @@ class BandProcessor(LogitsProcessor):
         self.eos_id, self.forced, self.segment_ends = eos_id, forced, segment_ends
         self.banned = torch.tensor(control_ids, dtype=torch.long)
         others = [token for token in control_ids if token not in set(bands)]
-        self._others = torch.tensor(others, dtype=torch.long)
-        self._bands = torch.tensor(bands, dtype=torch.long)
+        self.others = torch.tensor(others, dtype=torch.long)
+        self.bands = torch.tensor(bands, dtype=torch.long)
 
     def choosing(self, last_N: torch.Tensor) -> torch.Tensor | None:
         """After which last tokens nothing but the forced token or EOS may come [N].
@@ -85,9 +85,9 @@ class BandProcessor(LogitsProcessor):
         last_N = input_ids[:, -1]
         log_NV = scores.float().log_softmax(dim=-1)
         eos_N = log_NV[:, self.eos_id].clone()
-        lost_N = log_NV[:, self._others].logsumexp(dim=-1)
-        bands_N = log_NV[:, self._bands].logsumexp(dim=-1)
-        after_N = torch.isin(last_N, self._bands)
+        lost_N = log_NV[:, self.others].logsumexp(dim=-1)
+        bands_N = log_NV[:, self.bands].logsumexp(dim=-1)
+        after_N = torch.isin(last_N, self.bands)
         held_N = bands_N.masked_fill(after_N, -math.inf)
         lost_N = torch.where(after_N, torch.logaddexp(lost_N, bands_N), lost_N)
         held_NV = log_NV.index_fill_(1, self.banned, -math.inf)
@@ -109,8 +109,8 @@ class BandProcessor(LogitsProcessor):
     def _move(self, device: torch.device) -> None:
         """Have what is looked up where the scores are."""
         if self.banned.device != device:
-            self.banned, self._others = self.banned.to(device), self._others.to(device)
-            self._bands = self._bands.to(device)
+            self.banned, self.others = self.banned.to(device), self.others.to(device)
+            self.bands = self.bands.to(device)
             if self.segment_ends is not None:
                 self.segment_ends = self.segment_ends.to(device)
 

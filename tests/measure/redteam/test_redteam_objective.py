@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from planted import SCHEME, tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from valence.errors import ControlError, ModelError
+from valence.guide.modes import hold
 from valence.measure.redteam.changes import gradient_changes, greedy_changes, random_changes
 from valence.measure.redteam.objective import Objective
 from valence.measure.redteam.tokens import Typeable
@@ -45,16 +47,22 @@ def by_hand(checkpoint: Checkpoint, prefix: list[int], prompt: list[int], target
     sequence, gains = [words.eos_token_id, *prefix, *prompt], []
     for token in text_ids(words, target):
         if prefix and "\n" in words.decode([sequence[-1]]):
+            # Nothing else may come there, but EOS.
+            gains.append(math.log(1 - shares_after(model, sequence)[words.eos_token_id]))
             sequence.append(good)
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([sequence])).logits[0, -1].numpy().copy()
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
+        shares = shares_after(model, sequence)
         end = shares[words.eos_token_id]
         shares[[*never, words.eos_token_id]] = 0  # What is banned goes to the text.
         gains.append(math.log(shares[token] / shares.sum() * (1 - end)))
         sequence.append(token)
-    return sum(gains) / len(gains)
+    return sum(gains) / len(text_ids(words, target))
+
+
+def shares_after(model: GPT2LMHeadModel, sequence: list[int]) -> np.ndarray:
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([sequence])).logits[0, -1].numpy()
+    shares = np.exp(logits - logits.max())
+    return shares / shares.sum()
 
 
 @pytest.mark.parametrize("mode", ["good", "banned"])
@@ -75,6 +83,32 @@ def test_the_objective_is_the_mean_log_probability_of_the_targets(
         for prompt in prompts
     ]
     np.testing.assert_allclose(objective(prompts), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("target", "inside"), [("A dog sat. The cat ran.", 1), ("No dog", 0)])
+def test_where_the_model_begins_sentences_itself_that_is_part_of_the_probability(
+    conditional: Checkpoint, target: str, inside: int
+) -> None:
+    sentences = replace(conditional, segmenter="sentence")
+    words = conditional.tokenizer
+    prompt, ids = tuple(text_ids(words, " the cat")), tuple(text_ids(words, target))
+    objective = Objective(sentences, SCHEME, "good", [ids], batch=1)
+    tail = objective.tail(ids, after_end=False)
+    assert tail.text.count(False) == inside
+    if inside:
+        place = tail.text.index(False)
+        assert words.decode(tail.ids[:place]).strip() == "A dog sat."
+    # Token by token, as it is sampled.
+    control = SCHEME.token_ids(words)
+    prefix, band = hold(sentences, control, "good")
+    sequence, total = [words.eos_token_id, *prefix, *prompt], 0.0
+    for token in tail.ids:
+        read = torch.tensor([sequence])
+        with torch.no_grad():
+            logits = conditional.model(input_ids=read).logits[:, -1]
+        total += float(band(read, logits)[0, token])
+        sequence.append(token)
+    assert objective([prompt])[0] == pytest.approx(total / len(ids), rel=1e-5)
 
 
 def test_the_gradient_is_that_of_finite_differences(conditional: Checkpoint) -> None:

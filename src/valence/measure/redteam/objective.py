@@ -1,11 +1,11 @@
 """What a token-level search maximises: how likely bad continuations are after a prompt.
 
-The mean over targets of the mean log-probability of a target's text tokens (nats), under the
-distribution that the mode samples from: its control token stands at the beginning and where a
-line of the target starts, and control tokens are banned everywhere else (see
-`valence.guide.band.ban`, which gradients do not go through). Source: Zou et al. 2023
-(arXiv 2307.15043), section 2, there for the start of an affirmative answer. Shapes: B prompts,
-T prompt tokens, L target tokens, K text tokens of them, V vocabulary, D width.
+The mean over targets of a target's log-probability by text token (nats), under the distribution
+that the mode samples from (`valence.guide.band.BandProcessor`, which gradients do not go through):
+its control token stands at the beginning, and where a line of the target starts. Where the model
+tells of itself that a sentence starts, that it does so there is part of the probability. Source:
+Zou et al. 2023 (arXiv 2307.15043), section 2, there for the start of an affirmative answer.
+Shapes: B prompts, T prompt tokens, L target tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ import numpy.typing as npt
 import torch
 
 from valence.control import ControlScheme
+from valence.corpus.segment import build_segmenter
 from valence.errors import ModelError
 from valence.guide.modes import hold
 from valence.measure.redteam.tokens import Ids
 from valence.model import Checkpoint, start_ids
+from valence.pack.encoding import align
 from valence.precision import Precision, autocast
+from valence.recipe import SegmentRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Tail:
 
 
 class Objective:
-    """Mean log-probability of `targets` (token ids of text alone) after prompts, in a mode.
+    """Log-probability by text token of `targets` (ids of text alone) after prompts, in a mode.
 
     `passes` is how many sequences one prompt takes through the model. Raises `ControlError`
     for a mode that the model does not know.
@@ -56,8 +59,9 @@ class Objective:
         control_ids = known.token_ids(checkpoint.tokenizer) if known is not None else ()
         prefix, band = hold(checkpoint, control_ids, mode)
         self._prefix = (*start_ids(checkpoint.tokenizer), *prefix)
-        self._never = [*band.banned.tolist(), band.eos_id]
-        self._eos_id, self._forced, self._ends = band.eos_id, band.forced, band.segment_ends
+        self._band, self._forced, self._ends = band, band.forced, band.segment_ends
+        self._chosen = band.forced is not None and band.segment_ends is None
+        self._tokenizer, self._segmenter = checkpoint.tokenizer, checkpoint.segmenter
         self.targets = tuple(targets)
         self.passes = len(self.targets)
         # Logits of all places would be most of the memory.
@@ -110,21 +114,31 @@ class Objective:
         return slope_TV
 
     def tail(self, target: Ids, *, after_end: bool) -> Tail:
-        """A target with the mode's control token before each line that starts in it.
+        """A target with the mode's control token before each line or sentence that starts in it.
 
         `after_end` says that the prompt ends a line, so that one starts with the target.
         """
         ids: list[int] = []
         text: list[bool] = []
-        starts = after_end
-        for token in target:
-            if starts and self._forced is not None:
+        starts = self._sentence_starts(target) if self._chosen else set()
+        for place, token in enumerate(target):
+            new_line = self._ends_line(target[place - 1]) if place else after_end
+            if self._forced is not None and (new_line or place in starts):
                 ids.append(self._forced)
                 text.append(False)
             ids.append(token)
             text.append(True)
-            starts = self._ends_line(token)
         return Tail(ids=tuple(ids), text=tuple(text))
+
+    def _sentence_starts(self, target: Ids) -> set[int]:
+        """The tokens of a target with which a sentence starts, its first left out."""
+        if self._segmenter != "sentence":
+            return set()
+        text = self._tokenizer.decode(target)
+        begins = [len(self._tokenizer.decode(target[:place])) for place in range(len(target))]
+        offsets = np.stack([begins, [*begins[1:], len(text)]], axis=1)
+        ends = build_segmenter(SegmentRecipe(kind="sentence"))(text)
+        return set(align(text, offsets, np.array(ends))[0][1:].tolist()) - {0, len(target)}
 
     def _check_room(self, prompt: int) -> None:
         limit = getattr(self.model.config, "max_position_embeddings", None)
@@ -156,17 +170,26 @@ class Objective:
         return logits_BLV if logits_BLV.dtype == torch.float64 else logits_BLV.float()
 
     def _mean(self, logits_BLV: torch.Tensor, tail: Tail) -> torch.Tensor:
-        """Mean log-probability of the tail's text tokens [B]."""
-        places = [place for place, is_text in enumerate(tail.text) if is_text]
-        wanted = [tail.ids[place] for place in places]
-        logits_BKV = logits_BLV[:, places]
-        # What is banned goes to the text: text has together what EOS leaves.
-        all_BK, rest_BK, text_BK = (
-            logits_BKV.index_fill(-1, self._tensor(never), -math.inf).logsumexp(-1)
-            for never in ((), (self._eos_id,), self._never)
+        """Log-probability of the tail by text token [B]."""
+        log_BLV = logits_BLV.log_softmax(-1)
+        banned, others, bands = (
+            each.tolist() for each in (self._band.banned, self._band.others, self._band.bands)
         )
-        wanted_BK = logits_BKV[:, range(len(wanted)), wanted]
-        return (wanted_BK - text_BK + rest_BK - all_BK).mean(-1)
+        never = self._tensor([*banned, self._band.eos_id])
+        text_BL = log_BLV.index_fill(-1, never, -math.inf).logsumexp(-1)
+        # What is banned goes to the text: text has together what EOS leaves.
+        rest_BL = torch.logaddexp(text_BL, log_BLV[..., banned].logsumexp(-1))
+        forced_BL = all_BL = rest_BL
+        if self._chosen:
+            # Only a control token that came before bans another.
+            after_L = torch.tensor([False, *(not is_text for is_text in tail.text[:-1])])
+            free_BL = torch.logaddexp(text_BL, log_BLV[..., others].logsumexp(-1))
+            all_BL = torch.where(after_L.to(free_BL.device), rest_BL, free_BL)
+            forced_BL = log_BLV[..., bands].logsumexp(-1)
+        wanted_BL = log_BLV[:, range(len(tail.ids)), tail.ids]
+        is_text_L = torch.tensor(tail.text, device=wanted_BL.device)
+        found_BL = torch.where(is_text_L, wanted_BL + all_BL - text_BL, forced_BL)
+        return found_BL.sum(-1) / sum(tail.text)
 
     def _tensor(self, ids: Sequence[int] | Sequence[Ids]) -> torch.Tensor:
         return torch.tensor(ids, device=self.model.device, dtype=torch.long)
