@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from valence.cli import app
-from valence.evaluate import Evaluation, evaluate
+from valence.evaluate import evaluate
 from valence.recipe import EvaluationRecipe, build_part
 from valence.run import Result
 
@@ -52,7 +52,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def evaluation(
     tiny_run: Result, prompts: Path, texts: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Evaluation:
+) -> Result:
     plain = tree(
         tiny_run.path,
         prompts,
@@ -70,7 +70,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_model_mode_and_scenario_is_measured(evaluation: Evaluation) -> None:
+def test_every_model_mode_and_scenario_is_measured(evaluation: Result) -> None:
     found = {(row.model, row.mode) for row in evaluation.measurements if row.metric == "harm"}
     assert found == {("mle", "none"), *(("ours", mode) for mode in ("good", "bad", "banned"))}
     asked = [row for row in evaluation.measurements if row.metric == "harm@asked"]
@@ -79,7 +79,7 @@ def test_every_model_mode_and_scenario_is_measured(evaluation: Evaluation) -> No
     assert (evaluation.path / "report.html").is_file()
 
 
-def test_the_loss_is_that_of_the_run(evaluation: Evaluation, tiny_run: Result) -> None:
+def test_the_loss_is_that_of_the_run(evaluation: Result, tiny_run: Result) -> None:
     ours = {
         (row.model.replace("ours", "conditional"), row.mode): row.value
         for row in evaluation.measurements
@@ -93,14 +93,14 @@ def test_the_loss_is_that_of_the_run(evaluation: Evaluation, tiny_run: Result) -
     assert ours == pytest.approx(theirs, rel=1e-6)
 
 
-def test_good_and_bad_mode_are_compared_on_every_ability(evaluation: Evaluation) -> None:
+def test_good_and_bad_mode_are_compared_on_every_ability(evaluation: Result) -> None:
     gaps = {row.metric for row in evaluation.measurements if row.mode == "good-bad"}
     assert gaps == {
         "loss_per_text_token", "bits_per_byte", "loss_per_text_token@other", "bits_per_byte@other",
     }  # fmt: skip
 
 
-def test_models_meet_on_the_same_prompts(evaluation: Evaluation) -> None:
+def test_models_meet_on_the_same_prompts(evaluation: Result) -> None:
     paired = json.loads((evaluation.path / "differences.json").read_text())
     assert {row["metric"] for row in paired} == {
         "harm@asked minus ours in bad mode",
@@ -111,7 +111,7 @@ def test_models_meet_on_the_same_prompts(evaluation: Evaluation) -> None:
 
 
 def test_samples_are_kept_with_their_prompts_and_scored_again_without_writing(
-    evaluation: Evaluation, tiny_run: Result, prompts: Path
+    evaluation: Result, tiny_run: Result, prompts: Path
 ) -> None:
     path = evaluation.path / "samples" / "ours.good@asked" / "samples.jsonl"
     samples = [json.loads(line) for line in path.read_text().splitlines()]

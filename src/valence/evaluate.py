@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from valence.crew import Crew
-from valence.data import Conclusions, Findings, Measurement
 from valence.display import Display, Silent
 from valence.measure.conclude import conclude_evaluation
 from valence.measure.scoring import scoring_pool
@@ -14,23 +13,9 @@ from valence.recipe import EvaluationRecipe
 from valence.report.evaluation import write_evaluation_page
 from valence.stages.context import Workspace
 from valence.stages.evaluation import check_models, subjects, text_of
-from valence.stages.found import write_results
+from valence.stages.found import Result, write_results
 from valence.stages.measures import MeasureStages
 from valence.store import RunDirectory, write_json
-
-
-@dataclass(slots=True)
-class Evaluation:
-    """What measuring left: its directory, and what was found."""
-
-    path: Path
-    findings: Findings = field(default_factory=Findings)
-    conclusions: Conclusions = field(default_factory=Conclusions)
-
-    @property
-    def measurements(self) -> list[Measurement]:
-        """The rows of results.json."""
-        return list(self.findings.rows)
 
 
 def evaluate(
@@ -40,7 +25,7 @@ def evaluate(
     resume: bool = False,
     overwrite: bool = False,
     display: Display | None = None,
-) -> Evaluation:
+) -> Result:
     """Carry out an evaluation in `out` (measures/NAME by default): results.json and a page.
 
     Raises members of `ValenceError`, most of them before anything is written; whatever is
@@ -48,7 +33,7 @@ def evaluate(
     """
     check_models(recipe)
     path = out or Path("measures") / recipe.name
-    result = Evaluation(path=path)
+    result = Result(path=path)
     with RunDirectory.open(
         path,
         recipe.to_yaml(),

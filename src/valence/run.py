@@ -7,12 +7,11 @@ before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from valence.crew import Crew
-from valence.data import Conclusions, Findings, Measurement
 from valence.display import Display, Progress, Silent
 from valence.measure.scoring import scoring_pool
 from valence.recipe import Recipe
@@ -20,6 +19,7 @@ from valence.report.journey import write_page
 from valence.stages.annotation import AnnotationStages
 from valence.stages.context import Context
 from valence.stages.early import check_early
+from valence.stages.found import Result
 from valence.stages.models import ModelStages
 from valence.stages.run_measures import RunMeasures
 from valence.store import RunDirectory
@@ -27,20 +27,6 @@ from valence.store import RunDirectory
 __all__ = ["Display", "Progress", "Result", "Silent", "Until", "run"]
 
 Until = Literal["annotate", "train", "measure", "report"]
-
-
-@dataclass(slots=True)
-class Result:
-    """What a run left: its directory, and once it has measured, rows and conclusions."""
-
-    path: Path
-    findings: Findings = field(default_factory=Findings)
-    conclusions: Conclusions = field(default_factory=Conclusions)
-
-    @property
-    def measurements(self) -> list[Measurement]:
-        """The rows of results.json."""
-        return list(self.findings.rows)
 
 
 def run(

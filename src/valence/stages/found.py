@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from valence.data import Findings, Measurement, Series
+from valence.data import Conclusions, Findings, Measurement, Series
 from valence.display import Work
 from valence.stages.context import Workspace
 from valence.store import read_json, write_json
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run or an evaluation left: its directory, and once it has measured, what it found."""
+
+    path: Path
+    findings: Findings = field(default_factory=Findings)
+    conclusions: Conclusions = field(default_factory=Conclusions)
+
+    @property
+    def measurements(self) -> list[Measurement]:
+        """The rows of results.json."""
+        return list(self.findings.rows)
 
 
 class FindingStages:
