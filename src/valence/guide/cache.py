@@ -51,8 +51,7 @@ class GrowingLayer(DynamicLayer):
     def join(self, other: DynamicLayer, index: torch.Tensor) -> None:
         """Add rows: those of another layer at `index` [N], right-aligned to the columns here.
 
-        The other layer has no more columns than this one, unless this one is empty, and the
-        rows fit the buffers, as they do where as many rows were dropped before.
+        The other layer has no more columns than this one, unless this one is empty.
         """
         new = (other.keys, other.values)
         width = new[0].shape[-2]
@@ -62,17 +61,53 @@ class GrowingLayer(DynamicLayer):
             rows, length = 0, width
         else:
             rows, length = self.keys.shape[0], self.keys.shape[-2]
+            if rows + len(index) > self._buffers[0].shape[0]:
+                self._widen(rows + len(index))
         last = self._first + length
         for buffer, states in zip(self._buffers, new, strict=True):
             chosen = states[index.to(states.device)]
             buffer[rows : rows + len(index), :, last - width : last] = chosen
         self._look(rows + len(index), length)
 
+    def _widen(self, rows: int) -> None:
+        """Have room for so many rows."""
+        old = (self.keys, self.values)
+        held, length = old[0].shape[0], old[0].shape[-2]
+        self._buffers = (_roomy(old[0], rows, length), _roomy(old[1], rows, length))
+        self._first = 0
+        for buffer, states in zip(self._buffers, old, strict=True):
+            buffer[:held, :, :length] = states
+
     def keep_rows(self, gone: torch.Tensor, moved: torch.Tensor, rows: int) -> None:
         """Keep the first `rows` rows, after those at `moved` were put in the places `gone`."""
         for view in (self.keys, self.values):
             view[gone.to(view.device)] = view[moved.to(view.device)]
         self._look(rows, self.keys.shape[-2])
+
+    def copy_row(self, source: int, to: torch.Tensor) -> None:
+        """Let the rows `to` [N] hold what another one holds."""
+        for view in (self.keys, self.values):
+            view[to.to(view.device)] = view[source].clone()
+
+    def take_columns(self, index_RT: torch.Tensor) -> None:
+        """Keep of each row the columns at `index_RT` [R, T], in that order."""
+        assert self._buffers is not None
+        index = index_RT.to(self.keys.device)[:, None, :, None]
+        taken = [
+            view.gather(2, index.expand(-1, view.shape[1], -1, view.shape[3]))
+            for view in (self.keys, self.values)
+        ]
+        self._first = 0
+        rows, columns = index_RT.shape
+        for buffer, states in zip(self._buffers, taken, strict=True):
+            buffer[:rows, :, :columns] = states
+        self._look(rows, columns)
+
+    def crop(self, max_length: int) -> None:
+        """Keep the first `max_length` columns; if it is negative, forget so many."""
+        length = self.keys.shape[-2]
+        kept = length + max_length if max_length < 0 else min(max_length, length)
+        self._look(self.keys.shape[0], kept)
 
     def drop_columns(self, count: int) -> None:
         """Forget the first `count` columns, which no row looks at any more."""

@@ -14,9 +14,10 @@ from transformers import LogitsProcessor, PreTrainedModel
 from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
 from valence.guide.ask import Ask, Written, asks_for
+from valence.guide.lattice import Lattice
 from valence.guide.modes import UNGUIDED, hold, modes_of
 from valence.guide.pick import Picker, stream
-from valence.guide.rows import Row, Rows
+from valence.guide.rows import Combine, Row, Rows
 from valence.model import Checkpoint, continuation, load_checkpoint, start_ids
 from valence.precision import Precision, autocast
 
@@ -70,15 +71,14 @@ def generate(
     prefix, band = hold(checkpoint, control_ids, mode)
     before = (*start_ids(tokenizer), *prefix)
     context = _context(checkpoint, asks, len(before), max_tokens)
+    lattice = Lattice(model, context=context, eos_id=tokenizer.eos_token_id)
     rows = Rows(
-        model,
-        processors,
+        lattice,
         band,
         Picker(temperature=temperature, top_p=top_p),
-        eos_id=tokenizer.eos_token_id,
+        _through(processors),
         control_ids=control_ids,
         max_text=max_tokens,
-        context=context,
     )
     # The longest prompts first: what joins later then always fits beside the rows there.
     order = sorted(range(len(asks)), key=lambda number: -len(asks[number].ids))
@@ -99,6 +99,22 @@ def generate(
         done += len(finished)
         if finished and on_progress is not None:
             on_progress(done, len(asks))
+
+
+def _through(processors: Sequence[LogitsProcessor]) -> Combine | None:
+    """Plain processors, one after the other, as what changes scores."""
+    if not processors:
+        return None
+
+    def combine(
+        rows: Sequence[Row], ids_NT: torch.Tensor, scores_NCV: torch.Tensor
+    ) -> torch.Tensor:
+        scores_NV = scores_NCV[:, 0]
+        for processor in processors:
+            scores_NV = processor(ids_NT, scores_NV)
+        return scores_NV
+
+    return combine
 
 
 def sample_checkpoint(

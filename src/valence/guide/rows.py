@@ -1,31 +1,27 @@
 """The rows of a batch while they are written: they join, take steps together, and leave.
 
-Shapes: N rows, T columns of the cache, V tokens of the vocabulary. Rows end at the right:
-a row of fewer tokens than there are columns has padding at its left, which nobody looks at.
+Shapes: N rows, C contexts of each, P = N·C rows of the lattice, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch.nn.functional import pad
-from transformers import DynamicCache, LogitsProcessor, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 
-from valence.errors import ModelError
 from valence.guide.band import BandProcessor
-from valence.guide.cache import growing_cache
+from valence.guide.lattice import Lattice
 from valence.guide.pick import Picker, Stream, arrivals
 
 STRIDE = 8
 """On an accelerator, steps between two looks at what was written: a look waits for it."""
 
+Combine = Callable[[Sequence["Row"], torch.Tensor, torch.Tensor], torch.Tensor]
+"""Rows, their tokens so far [N, T] and scores in every context [N, C, V], to scores [N, V]."""
 
-@dataclass(slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Row:
     """One text as it is written: the prompt with what is before it, and the tokens after it."""
 
@@ -39,6 +35,8 @@ class Row:
     """Text tokens among them."""
     ended: bool = False
     done: bool = False
+    held: bool = False
+    """It waits: it takes no steps, and does not leave when it is done."""
 
     @property
     def length(self) -> int:
@@ -47,157 +45,191 @@ class Row:
 
 
 class Rows:
-    """A batch of rows in different states, one forward pass per step for all of them.
-
-    A model whose layers all keep plain keys and values takes rows of any length at any
-    time, and rows that are done leave. Of another one (sliding windows, recurrent states,
-    no position ids) the rows must be of one length, and stay until all are done.
-    """
+    """A batch of rows in different states, one forward pass per step for all of them."""
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        processors: Sequence[LogitsProcessor],
+        lattice: Lattice,
         band: BandProcessor,
         picker: Picker,
+        combine: Combine | None,
         *,
-        eos_id: int,
+        contexts: Sequence[int] = (),
         control_ids: Sequence[int],
         max_text: int,
-        context: int,
     ) -> None:
-        """`max_text` text tokens are written at the most; `context` is the last position.
+        """`max_text` text tokens are written at the most.
 
-        Scores go through the `processors`, then the mode's own, `band`.
+        Scores go through `combine`, then the mode's own, `band`. With `contexts` each row is
+        read several times, once with each of these control tokens in the place of the mode's.
         """
-        self.model, self.processors, self.band, self.picker = model, processors, band, picker
-        self.eos_id, self.control_ids, self.max_text = eos_id, frozenset(control_ids), max_text
-        self.context = context
-        self.stride = 1 if model.device.type == "cpu" else STRIDE
-        takes = inspect.signature(model.forward).parameters
-        if "past_key_values" not in takes:
-            raise ModelError(
-                f"a {model.config.model_type} model keeps no key-value cache",
-                fix="Use a causal language model whose forward takes past_key_values.",
-            )
-        self._takes_positions = "position_ids" in takes
-        self._head: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-        layers = DynamicCache(config=model.config).layers
-        self.flexible = self._takes_positions and all(type(each) is DynamicLayer for each in layers)
-        self._size: int = model.get_output_embeddings().weight.shape[0]
+        self.lattice, self.band, self.picker, self.combine = lattice, band, picker, combine
+        self.control_ids, self.max_text = frozenset(control_ids), max_text
+        self.eos_id, device = band.eos_id, lattice.model.device
+        self.stride = 1 if device.type == "cpu" else STRIDE
+        self._contexts = torch.tensor(list(contexts), dtype=torch.long, device=device)
+        self.width = max(1, len(contexts))
+        """Rows of the lattice for each row."""
+        self._size: int = lattice.model.get_output_embeddings().weight.shape[0]
         self.rows: list[Row] = []
-        self._cache: DynamicCache = growing_cache(model)
-        self._ids_NT = torch.empty((0, 0), dtype=torch.long, device=model.device)
+        self._next_N = torch.empty(0, dtype=torch.long, device=device)
+        """The token of each row that is read next."""
+        self.steps = 0
+        """Tokens that went through the model, those of prompts and of other contexts too."""
+
+    @property
+    def flexible(self) -> bool:
+        """Whether rows may be of any length and leave at any time."""
+        return self.lattice.flexible
 
     def join(self, rows: Sequence[Row]) -> None:
         """Read the rows' prompts and write their first tokens.
 
         No prompt is longer than the longest row here. Rows of the same prompt share a pass.
         """
-        prompts = [row.prompt for row in rows]
-        if self.flexible:
-            prompts = list(dict.fromkeys(prompts))
-        place = {prompt: number for number, prompt in enumerate(prompts)}
-        width = max(map(len, prompts))
-        padded = [[*[self.eos_id] * (width - len(each)), *each] for each in prompts]
-        ids_NT = torch.tensor(padded, device=self.model.device)
-        cache = DynamicCache(config=self.model.config) if self.flexible else self._cache
-        scores_NV = self._forward(
-            ids_NT, self._padding([len(each) for each in prompts], width), width, cache
-        )
-        self._check(scores_NV, cache.get_seq_length(), width)
-        if self.flexible:
-            index_N = torch.tensor([place[row.prompt] for row in rows], device=ids_NT.device)
-            ids_NT, scores_NV = ids_NT[index_N], scores_NV[index_N]
-            for ours, theirs in zip(self._cache.layers, cache.layers, strict=True):
-                ours.join(theirs, index_N)
+        prompts = [self._in_context(row.prompt, c) for row in rows for c in range(self.width)]
+        texts = list(dict.fromkeys(prompts)) if self.flexible else prompts
+        place = {prompt: number for number, prompt in enumerate(texts)}
+        longest = max(map(len, texts))
+        padded = [[*[self.eos_id] * (longest - len(each)), *each] for each in texts]
+        device = self._next_N.device
+        index_P = torch.tensor([place[prompt] for prompt in prompts], device=device)
+        lengths = [len(each) for each in texts]
+        scores_PV = self.lattice.begin(torch.tensor(padded, device=device), lengths, index_P)
+        self.steps += sum(lengths)
         (chances_NV,) = self._chances(rows, 1)
-        ids_NT = self._append(ids_NT, scores_NV, chances_NV)
-        self._absorb(rows, ids_NT[:, -1:])
-        if self.rows:
-            missing = self._ids_NT.shape[1] - ids_NT.shape[1]
-            ids_NT = torch.cat([self._ids_NT, pad(ids_NT, (missing, 0), value=self.eos_id)])
-        self._ids_NT = ids_NT
+        begun = len(self.rows)
+        new_N = self._pick(rows, self._tokens()[begun:], scores_PV, chances_NV)
+        self._next_N = torch.cat([self._next_N, new_N])
         self.rows += rows
+        self._absorb(rows, new_N[:, None])
 
     def advance(self) -> None:
-        """Write a token to every row, on an accelerator a stride of them."""
-        columns = self._ids_NT.shape[1]
-        padding_N1 = self._padding([row.length for row in self.rows], columns)
-        for step, chances_NV in enumerate(self._chances(self.rows, self.stride)):
-            ids_N1 = self._ids_NT[:, -1:]
-            scores_NV = self._forward(ids_N1, padding_N1, columns + step, self._cache)
-            self._ids_NT = self._append(self._ids_NT, scores_NV, chances_NV)
-        self._absorb(self.rows, self._ids_NT[:, columns:])
+        """Write a token to every row that does not wait, on an accelerator a stride of them."""
+        active = [not (row.held or row.done) for row in self.rows]
+        active_N = None
+        if not all(active):
+            active_N = torch.tensor(active, device=self._next_N.device)
+        going = [row for row, goes in zip(self.rows, active, strict=True) if goes]
+        written = []
+        for chances_NV in self._chances(going, self.stride):
+            if chances_NV is not None and active_N is not None:
+                # What waits draws nothing: its chances do not depend on how long it waits.
+                chances_NV = _scattered(chances_NV, active_N)
+            scores_PV = self.lattice.read(self._in_contexts(self._next_N), self._each(active_N))
+            picked_N = self._pick(self.rows, self._tokens(), scores_PV, chances_NV)
+            if active_N is not None:
+                picked_N = torch.where(active_N, picked_N, self._next_N)
+            self._next_N = picked_N
+            written.append(picked_N)
+        self.steps += sum(active) * self.width * self.stride
+        tokens_NS = torch.stack(written, dim=1)
+        self._absorb(going, tokens_NS if active_N is None else tokens_NS[active_N])
+
+    def keep(self, row: Row, count: int) -> None:
+        """Take back all but the first `count` tokens of a row; it goes on from there."""
+        place = self.rows.index(row)
+        del row.tokens[count:]
+        row.text = sum(token not in self.control_ids for token in row.tokens)
+        row.ended = row.done = row.held = False
+        for c in range(self.width):
+            self.lattice.keep(place * self.width + c, row.length - 1)
+        self._next_N = self._next_N.clone()
+        self._next_N[place] = row.tokens[-1] if row.tokens else row.prompt[-1]
+
+    def copy(self, source: Row, others: Sequence[Row]) -> None:
+        """Other rows become what this one is, with chances of their own."""
+        at, to = self.rows.index(source), [self.rows.index(other) for other in others]
+        for row in others:
+            row.tokens, row.text = list(source.tokens), source.text
+            row.ended, row.done, row.held = source.ended, source.done, source.held
+        for c in range(self.width):
+            self.lattice.copy(at * self.width + c, [place * self.width + c for place in to])
+        self._next_N = self._next_N.clone()
+        self._next_N[to] = self._next_N[at].clone()
+
+    def fork(self, tries_NKL: torch.Tensor, lengths: Sequence[int] | None = None) -> torch.Tensor:
+        """The last hidden states [N, K, D] after K tries of L more tokens, in the own context.
+
+        With `lengths` a row's text is that of its first so many tokens, the prompt's among them.
+        Otherwise it is all that was read, to which the newest token does not belong.
+        """
+        length_N = None if lengths is None else torch.tensor(lengths, device=tries_NKL.device)
+        tries_PKL = tries_NKL.repeat_interleave(self.width, dim=0)
+        self.steps += tries_PKL.numel()
+        return self.lattice.fork(tries_PKL, self._each(length_N))[:: self.width]
 
     def leave(self) -> list[Row]:
         """The rows that are done leave the batch, or all of them together where they must."""
-        done = [row for row in self.rows if row.done]
+        done = [row for row in self.rows if row.done and not row.held]
         kept = len(self.rows) - len(done)
         if not done or (kept and not self.flexible):
             return []
         if not kept:
-            self.rows, self._cache = [], growing_cache(self.model)
+            self.rows, self._next_N = [], self._next_N[:0]
+            self.lattice.empty()
             return done
         # The last rows take the places of those that leave, so that little is copied.
-        gone = [place for place, row in enumerate(self.rows[:kept]) if row.done]
-        moved = [kept + place for place, row in enumerate(self.rows[kept:]) if not row.done]
+        left = set(done)
+        gone = [place for place, row in enumerate(self.rows[:kept]) if row in left]
+        moved = [kept + place for place, row in enumerate(self.rows[kept:]) if row not in left]
         for place, source in zip(gone, moved, strict=True):
             self.rows[place] = self.rows[source]
         del self.rows[kept:]
-        to_N, from_N = torch.tensor([gone, moved], dtype=torch.long, device=self._ids_NT.device)
-        self._ids_NT[to_N] = self._ids_NT[from_N]
-        longest = max(row.length for row in self.rows)
-        unseen = self._ids_NT.shape[1] - longest
-        self._ids_NT = self._ids_NT[:kept, unseen:]
-        for layer in self._cache.layers:
-            layer.keep_rows(to_N, from_N, kept)
-            layer.drop_columns(unseen)
+        to_N, from_N = torch.tensor([gone, moved], dtype=torch.long, device=self._next_N.device)
+        self._next_N[to_N] = self._next_N[from_N]
+        self._next_N = self._next_N[:kept]
+        self.lattice.leave(self._places(to_N), self._places(from_N), kept * self.width)
+        self.lattice.tidy(max(row.length for row in self.rows))
         return done
 
-    def _padding(self, lengths: Sequence[int], columns: int) -> torch.Tensor | None:
-        """Columns before each row's own [N, 1]; None if there are none before any."""
-        if not self.flexible or min(lengths) == columns:
-            return None
-        missing = [columns - length for length in lengths]
-        return torch.tensor(missing, device=self.model.device)[:, None]
+    def _in_context(self, prompt: tuple[int, ...], context: int) -> tuple[int, ...]:
+        if self.width == 1:
+            return prompt
+        other = int(self._contexts[context])
+        return tuple(other if token == self.band.forced else token for token in prompt)
 
-    def _forward(
-        self,
-        ids_NT: torch.Tensor,
-        padding_N1: torch.Tensor | None,
-        columns: int,
-        cache: DynamicCache,
-    ) -> torch.Tensor:
-        """Scores of the next token [N, V] after the last ids; `columns` with those before."""
-        rows, new = ids_NT.shape
-        column_1T = torch.arange(columns, device=ids_NT.device)[None]
-        mask_NT, position_NT = None, column_1T[:, columns - new :].expand(rows, -1)
-        if padding_N1 is not None:
-            mask_NT, position_NT = column_1T >= padding_N1, position_NT - padding_N1
-        more = dict(self._head)
-        if self._takes_positions:
-            # A row that is done may have run past the end before anybody looked.
-            more["position_ids"] = position_NT.clamp(0, self.context - 1)
-        output = self.model(
-            input_ids=ids_NT,
-            attention_mask=mask_NT,
-            past_key_values=cache,
-            use_cache=True,
-            **more,
+    def _in_contexts(self, tokens_N: torch.Tensor) -> torch.Tensor:
+        """The tokens as each context reads them [P]."""
+        if self.width == 1:
+            return tokens_N
+        tokens_NC = tokens_N[:, None].expand(-1, self.width)
+        found: torch.Tensor = torch.where(
+            tokens_NC == self.band.forced, self._contexts[None], tokens_NC
         )
-        scores_NV: torch.Tensor = output.logits[:, -1]
-        return scores_NV
+        return found.reshape(-1)
 
-    def _append(
-        self, ids_NT: torch.Tensor, scores_NV: torch.Tensor, chances_NV: torch.Tensor | None
+    def _each(self, values_N: torch.Tensor | None) -> torch.Tensor | None:
+        """A value for each row of the lattice [P]."""
+        if values_N is None or self.width == 1:
+            return values_N
+        return values_N.repeat_interleave(self.width)
+
+    def _places(self, rows_N: torch.Tensor) -> torch.Tensor:
+        """The rows of the lattice that are those of some rows."""
+        if self.width == 1:
+            return rows_N
+        offsets = torch.arange(self.width, device=rows_N.device)
+        return (rows_N[:, None] * self.width + offsets).reshape(-1)
+
+    def _tokens(self) -> torch.Tensor:
+        """The tokens so far [N, T], in the mode's own context."""
+        return self.lattice.ids_PT[:: self.width]
+
+    def _pick(
+        self,
+        rows: Sequence[Row],
+        ids_NT: torch.Tensor,
+        scores_PV: torch.Tensor,
+        chances_NV: torch.Tensor | None,
     ) -> torch.Tensor:
-        """The ids with the next token of each row."""
-        for processor in (*self.processors, self.band):
-            scores_NV = processor(ids_NT, scores_NV)
-        free_N = self.band.choosing(ids_NT[:, -1])
-        picked_N = self.picker.pick(scores_NV, chances_NV, free_N)
-        return torch.cat([ids_NT, picked_N[:, None]], dim=1)
+        """The next token of each row [N]."""
+        scores_NCV = scores_PV.view(len(rows), self.width, -1)
+        scores_NV = scores_NCV[:, 0]
+        if self.combine is not None:
+            scores_NV = self.combine(rows, ids_NT, scores_NCV)
+        scores_NV = self.band(ids_NT, scores_NV)
+        return self.picker.pick(scores_NV, chances_NV, self.band.choosing(ids_NT[:, -1]))
 
     def _chances(self, rows: Sequence[Row], steps: int) -> Sequence[torch.Tensor | None]:
         """The rows' chances [N, V] of each step."""
@@ -218,15 +250,9 @@ class Rows:
                 full = row.text >= self.max_text or len(row.tokens) >= row.limit
                 row.done = row.ended or full
 
-    def _check(self, scores_NV: torch.Tensor, held: int, width: int) -> None:
-        kind = self.model.config.model_type
-        if held != width:
-            raise ModelError(
-                f"the {kind} model keeps {held} of {width} tokens in its key-value cache",
-                fix="Use a causal language model that supports use_cache.",
-            )
-        if scores_NV.isnan().any():
-            raise ModelError(
-                f"the {kind} model's scores are not numbers",
-                fix="Its weights are damaged, or its training diverged: look at its loss.",
-            )
+
+def _scattered(values_GV: torch.Tensor, active_N: torch.Tensor) -> torch.Tensor:
+    """The values of active rows in their places, and ones elsewhere [N, V]."""
+    found = values_GV.new_ones((len(active_N), values_GV.shape[1]))
+    found[active_N] = values_GV
+    return found
