@@ -11,10 +11,10 @@ import torch
 from judged_texts import TEXTS, alone, annotated, with_a_bias
 
 from valence.control import read_known_scheme
+from valence.guide.verdict import verdict_of
 from valence.measure.judging import states as reading
 from valence.measure.judging.earliness import running_places
 from valence.measure.judging.prefixes import tokens_at
-from valence.measure.judging.readouts import verdict_of
 from valence.measure.judging.states import Reader
 from valence.model import load_checkpoint, start_ids
 from valence.pack import tokenise

@@ -16,8 +16,8 @@ from judged_texts import TEXTS, alone, annotated, with_a_bias
 
 from valence.annotate import Annotated
 from valence.control import ControlScheme, read_known_scheme
+from valence.guide.verdict import Floats, judge_by, verdict_of
 from valence.measure.judging import readouts
-from valence.measure.judging.readouts import Floats, judge_by, verdict_of
 from valence.measure.judging.states import Reader
 from valence.model import Checkpoint, end_ids, load_checkpoint, start_ids
 from valence.objective.readout import load_readout

@@ -15,9 +15,9 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
 from valence.errors import ModelError
+from valence.guide.verdict import judge_by
 from valence.measure.calibration import auroc
 from valence.measure.judging import readouts
-from valence.measure.judging.readouts import judge_by
 from valence.objective.readout import Kind, Readout, load_readout
 
 KINDS: tuple[Kind, ...] = ("linear", "mlp")

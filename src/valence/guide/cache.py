@@ -109,6 +109,23 @@ class GrowingLayer(DynamicLayer):
         kept = length + max_length if max_length < 0 else min(max_length, length)
         self._look(self.keys.shape[0], kept)
 
+    def insert_columns(self, count: int) -> None:
+        """Have more columns, before all others; nobody may look at them."""
+        rows, length = self.keys.shape[0], self.keys.shape[-2]
+        if self._first < count:
+            old = (self.keys, self.values)
+            assert self._buffers is not None
+            held = self._buffers[0].shape[0]
+            self._buffers = (
+                _roomy(old[0], held, length + count),
+                _roomy(old[1], held, length + count),
+            )
+            for buffer, states in zip(self._buffers, old, strict=True):
+                buffer[:rows, :, count : count + length] = states
+            self._first = count
+        self._first -= count
+        self._look(rows, length + count)
+
     def drop_columns(self, count: int) -> None:
         """Forget the first `count` columns, which no row looks at any more."""
         self._first += count

@@ -33,7 +33,10 @@ class Lattice:
     """
 
     def __init__(self, model: PreTrainedModel, *, context: int, eos_id: int) -> None:
-        """`context` is how many tokens the model can hold; raises `ModelError` for a model without a cache."""
+        """`context` is how many tokens the model can hold.
+
+        Raises `ModelError` for a model without a key-value cache.
+        """
         self.model, self.context, self.eos_id = model, context, eos_id
         takes = inspect.signature(model.forward).parameters
         if "past_key_values" not in takes:
@@ -62,12 +65,14 @@ class Lattice:
         length: int = self.cache.get_seq_length()
         return length
 
-    def begin(self, ids_PL: torch.Tensor, lengths: list[int], index_N: torch.Tensor) -> torch.Tensor:
+    def begin(
+        self, ids_PL: torch.Tensor, lengths: list[int], index_N: torch.Tensor
+    ) -> torch.Tensor:
         """Read prompts of `lengths` tokens, which end at the right, and add rows [N] of them.
 
-        `index_N` names each new row's prompt: rows of the same prompt share a pass. No prompt is
-        longer than there are columns, unless there are no rows. Gives the scores [P, V] after the
-        prompts. Raises `ModelError` where the model does not keep what it read.
+        `index_N` names each new row's prompt: rows of the same prompt share a pass. Gives the
+        scores [P, V] after the prompts. Raises `ModelError` where the model does not keep what
+        it read.
         """
         rows, width = ids_PL.shape
         device = ids_PL.device
@@ -83,6 +88,8 @@ class Lattice:
             self._length_P = torch.full((rows,), width, device=device)
             self.ids_PT = ids_PL
             return scores_PV
+        if before and self.columns < width:
+            self._insert(before, width - self.columns)
         had = self.columns
         for ours, theirs in zip(self.cache.layers, cache.layers, strict=True):
             cast(GrowingLayer, ours).join(theirs, index_N)
@@ -105,13 +112,37 @@ class Lattice:
             new_P = torch.ones_like(ids_P, dtype=torch.bool) if active_P is None else active_P
             old_PT = self._seen(len(ids_P), self.columns)
             self._seen_PT = torch.cat([old_PT, new_P[:, None]], dim=1)
-        scores_PV = self._scores(
-            ids_P[:, None], self._seen_PT, self._length_P[:, None], self.cache
-        )
+        scores_PV = self._scores(ids_P[:, None], self._seen_PT, self._length_P[:, None], self.cache)
         self._length_P = self._length_P + (1 if active_P is None else active_P.long())
         known_P = ids_P if active_P is None else ids_P.where(active_P, self.eos_id)
         self.ids_PT = torch.cat([self.ids_PT, known_P[:, None]], dim=1)
         return scores_PV
+
+    def feed(self, ids_PL: torch.Tensor, active_PL: torch.Tensor, last: int) -> torch.Tensor:
+        """Read tokens of each row, those that are active; the states [P, D] after `last`.
+
+        That is one more token, which sees all of its row and is forgotten.
+        """
+        rows, held = ids_PL.shape[0], self.columns
+        ending_P1 = ids_PL.new_full((rows, 1), last)
+        itself_P1 = torch.ones_like(active_PL[:, :1])
+        seen_PT = torch.cat([self._seen(rows, held), active_PL, itself_P1], dim=1)
+        read_PL = torch.cat([active_PL, itself_P1], dim=1).long()
+        position_PL = self._length_P[:, None] + read_PL.cumsum(dim=1) - 1
+        output = backbone(self.model)(
+            input_ids=torch.cat([ids_PL, ending_P1], dim=1),
+            attention_mask=seen_PT,
+            position_ids=position_PL.clamp(0, self.context - 1),
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.cache.crop(held + ids_PL.shape[1])
+        self._seen_PT = seen_PT[:, :-1]
+        self._length_P = self._length_P + active_PL.sum(dim=1)
+        known_PL = ids_PL.where(active_PL, self.eos_id)
+        self.ids_PT = torch.cat([self.ids_PT, known_PL], dim=1)
+        states_PD: torch.Tensor = output.last_hidden_state[:, -1]
+        return states_PD
 
     def fork(self, ids_PKL: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """The last hidden states [P, K, D] after K tries of L more tokens, which are forgotten.
@@ -127,7 +158,8 @@ class Lattice:
             past_PT = past_PT & (past_PT.cumsum(dim=1) <= lengths[:, None])
             length_P = lengths
         own = torch.ones(new, new, dtype=torch.bool, device=device).tril()
-        own_QQ = torch.block_diag(*[own] * tries).bool()
+        own_QQ = torch.eye(tries, dtype=torch.bool, device=device).repeat_interleave(new, dim=0)
+        own_QQ = own_QQ.repeat_interleave(new, dim=1) & own.repeat(tries, tries)
         queries = tries * new
         seen_PQT = torch.cat(
             [
@@ -215,6 +247,14 @@ class Lattice:
             cast(GrowingLayer, layer).take_columns(index_PT)
         self._seen_PT = self._seen_PT.gather(1, index_PT)
         self.ids_PT = self.ids_PT.gather(1, index_PT)
+
+    def _insert(self, rows: int, count: int) -> None:
+        """Have more columns before all others, that no row sees."""
+        seen_PT = self._seen(rows, self.columns)
+        for layer in self.cache.layers:
+            cast(GrowingLayer, layer).insert_columns(count)
+        self._seen_PT = pad(seen_PT, (count, 0), value=False)
+        self.ids_PT = pad(self.ids_PT, (count, 0), value=self.eos_id)
 
     def _seen(self, rows: int, columns: int) -> torch.Tensor:
         if self._seen_PT is not None:

@@ -6,18 +6,21 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import torch
-from transformers import LogitsProcessor, PreTrainedModel
+from transformers import PreTrainedModel
 
 from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
 from valence.guide.ask import Ask, Written, asks_for
+from valence.guide.guides import Guides, Ledger
 from valence.guide.lattice import Lattice
 from valence.guide.modes import UNGUIDED, hold, modes_of
 from valence.guide.pick import Picker, stream
-from valence.guide.rows import Combine, Row, Rows
+from valence.guide.protocol import Guide, Site
+from valence.guide.rows import Row, Rows
 from valence.model import Checkpoint, continuation, load_checkpoint, start_ids
 from valence.precision import Precision, autocast
 
@@ -47,15 +50,17 @@ def generate(
     top_p: float = 1.0,
     batch: int = 128,
     precision: Precision = "fp32",
-    processors: Sequence[LogitsProcessor] = (),
+    guides: Sequence[Guide] = (),
+    ledger: Ledger | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, Written]]:
     """Write a text for each ask in a mode; gives (number of the ask, text) as they are finished.
 
     `known` names the control tokens in the vocabulary, if there are any; neither they nor
     other special tokens are ever in the text. `max_tokens` counts text tokens. Temperature
-    0 always takes the likeliest token. `processors` change the scores before the mode's own
-    does; each row's scores must depend on its own tokens alone.
+    0 always takes the likeliest token. `guides` change the scores before the mode's own does,
+    one after the other, and one of them may review what was written; `ledger` counts the
+    tokens that went through the model.
 
     A text depends on its ask alone, not on the batch: each has chances of its own. Yet matrix
     products of another shape round differently, and where two tokens arrive at the same time
@@ -63,58 +68,68 @@ def generate(
     demo's model, batches of 7, 96 and 256); in bf16, which keeps three digits, it is not.
     Memory grows with `batch` times the longest text.
 
-    Raises `ControlError` for a mode the model does not know, and `ModelError` for a prompt
-    longer than its context, before anything is written, and for a model without a cache.
+    Raises `ControlError` for a mode the model does not know or a guide that cannot guide it,
+    and `ModelError` for a prompt longer than its context, before anything is written, and for a
+    model without a cache.
     """
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     control_ids = known.token_ids(tokenizer) if known is not None else ()
     prefix, band = hold(checkpoint, control_ids, mode)
     before = (*start_ids(tokenizer), *prefix)
     context = _context(checkpoint, asks, len(before), max_tokens)
+    picker = Picker(temperature=temperature, top_p=top_p)
+    crew = Guides(
+        guides,
+        Site(
+            checkpoint=checkpoint,
+            known=known,
+            mode=mode,
+            band=band,
+            control_ids=tuple(control_ids),
+            asks=asks,
+            write=lambda own: [
+                text
+                for _, text in sorted(
+                    generate(checkpoint, known, mode, own, max_tokens=64), key=itemgetter(0)
+                )
+            ],
+        ),
+    )
     lattice = Lattice(model, context=context, eos_id=tokenizer.eos_token_id)
     rows = Rows(
         lattice,
         band,
-        Picker(temperature=temperature, top_p=top_p),
-        _through(processors),
+        picker,
+        crew.combine if guides else None,
+        contexts=crew.contexts,
         control_ids=control_ids,
         max_text=max_tokens,
     )
+    crew.watch(rows)
     # The longest prompts first: what joins later then always fits beside the rows there.
     order = sorted(range(len(asks)), key=lambda number: -len(asks[number].ids))
     waiting = deque(
-        _row(number, asks[number], before, max_tokens, context, model.device) for number in order
+        _rows_of(number, asks[number], before, max_tokens, context, model.device, crew.copies)
+        for number in order
     )
     done = 0
     # The texts are handed out outside of the context: what is done with them is not our affair.
     while waiting or rows.rows:
-        with _undisturbed(model, precision):
+        with _undisturbed(model, precision), crew.attached():
             if waiting and len(rows.rows) <= batch * (REFILL if rows.flexible else 0):
                 rows.join(_next_group(waiting, batch - len(rows.rows), rows.flexible))
             else:
-                rows.advance()
+                crew.advance()
+            crew.review()
             finished = rows.leave()
+        if ledger is not None:
+            ledger.written, ledger.looked = rows.steps, crew.looked
         for row in finished:
-            yield row.number, _written(checkpoint, asks[row.number], row, control_ids)
-        done += len(finished)
+            if not row.dropped:
+                done += 1
+                yield row.number, _written(checkpoint, asks[row.number], row, control_ids)
         if finished and on_progress is not None:
             on_progress(done, len(asks))
-
-
-def _through(processors: Sequence[LogitsProcessor]) -> Combine | None:
-    """Plain processors, one after the other, as what changes scores."""
-    if not processors:
-        return None
-
-    def combine(
-        rows: Sequence[Row], ids_NT: torch.Tensor, scores_NCV: torch.Tensor
-    ) -> torch.Tensor:
-        scores_NV = scores_NCV[:, 0]
-        for processor in processors:
-            scores_NV = processor(ids_NT, scores_NV)
-        return scores_NV
-
-    return combine
 
 
 def sample_checkpoint(
@@ -181,31 +196,37 @@ def _context(checkpoint: Checkpoint, asks: Sequence[Ask], before: int, new: int)
     return limit
 
 
-def _row(
+def _rows_of(
     number: int,
     ask: Ask,
     before: Sequence[int],
     max_tokens: int,
     context: int,
     device: torch.device,
-) -> Row:
+    copies: int,
+) -> list[Row]:
+    """The rows that are written for an ask: each with chances of its own."""
     prompt = (*before, *ask.ids)
-    return Row(
-        number=number,
-        prompt=prompt,
-        chances=stream(ask.seed, device),
-        # At the most a control token per text token.
-        limit=min(context - len(prompt), 2 * max_tokens),
-    )
+    seeds = [ask.seed] if copies == 1 else [(*ask.seed, 0, copy + 1) for copy in range(copies)]
+    return [
+        Row(
+            number=number,
+            prompt=prompt,
+            chances=stream(seed, device),
+            # At the most a control token per text token.
+            limit=min(context - len(prompt), 2 * max_tokens),
+        )
+        for seed in seeds
+    ]
 
 
-def _next_group(waiting: deque[Row], room: int, flexible: bool) -> list[Row]:
+def _next_group(waiting: deque[list[Row]], room: int, flexible: bool) -> list[Row]:
     """The rows that are begun together: of one length where the model needs it."""
-    group = [waiting.popleft()]
-    while waiting and len(group) < room:
-        if not flexible and len(waiting[0].prompt) != len(group[0].prompt):
+    group = list(waiting.popleft())
+    while waiting and len(group) + len(waiting[0]) <= room:
+        if not flexible and len(waiting[0][0].prompt) != len(group[0].prompt):
             break
-        group.append(waiting.popleft())
+        group += waiting.popleft()
     return group
 
 

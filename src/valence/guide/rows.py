@@ -17,8 +17,9 @@ from valence.guide.pick import Picker, Stream, arrivals
 STRIDE = 8
 """On an accelerator, steps between two looks at what was written: a look waits for it."""
 
-Combine = Callable[[Sequence["Row"], torch.Tensor, torch.Tensor], torch.Tensor]
-"""Rows, their tokens so far [N, T] and scores in every context [N, C, V], to scores [N, V]."""
+Combine = Callable[[Sequence["Row"], int, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Rows, how many are before them, their tokens so far [N, T] and scores in every context
+[N, C, V], to scores [N, V]."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -37,11 +38,18 @@ class Row:
     done: bool = False
     held: bool = False
     """It waits: it takes no steps, and does not leave when it is done."""
+    dropped: bool = False
+    """Another row of the same ask was chosen."""
 
     @property
     def length(self) -> int:
         """Tokens so far, with the prompt's."""
         return len(self.prompt) + len(self.tokens)
+
+    @property
+    def goes(self) -> bool:
+        """Whether it takes steps."""
+        return not (self.done or self.held)
 
 
 class Rows:
@@ -99,25 +107,26 @@ class Rows:
         self.steps += sum(lengths)
         (chances_NV,) = self._chances(rows, 1)
         begun = len(self.rows)
-        new_N = self._pick(rows, self._tokens()[begun:], scores_PV, chances_NV)
+        new_N = self._pick(rows, begun, scores_PV, chances_NV)
         self._next_N = torch.cat([self._next_N, new_N])
         self.rows += rows
         self._absorb(rows, new_N[:, None])
 
     def advance(self) -> None:
         """Write a token to every row that does not wait, on an accelerator a stride of them."""
-        active = [not (row.held or row.done) for row in self.rows]
+        active = [row.goes for row in self.rows]
         active_N = None
         if not all(active):
             active_N = torch.tensor(active, device=self._next_N.device)
+        active_P = None if active_N is None else self._each(active_N)
         going = [row for row, goes in zip(self.rows, active, strict=True) if goes]
         written = []
         for chances_NV in self._chances(going, self.stride):
             if chances_NV is not None and active_N is not None:
                 # What waits draws nothing: its chances do not depend on how long it waits.
                 chances_NV = _scattered(chances_NV, active_N)
-            scores_PV = self.lattice.read(self._in_contexts(self._next_N), self._each(active_N))
-            picked_N = self._pick(self.rows, self._tokens(), scores_PV, chances_NV)
+            scores_PV = self.lattice.read(self._in_contexts(self._next_N), active_P)
+            picked_N = self._pick(self.rows, 0, scores_PV, chances_NV)
             if active_N is not None:
                 picked_N = torch.where(active_N, picked_N, self._next_N)
             self._next_N = picked_N
@@ -137,6 +146,23 @@ class Rows:
         self._next_N = self._next_N.clone()
         self._next_N[place] = row.tokens[-1] if row.tokens else row.prompt[-1]
 
+    def write(self, row: Row, tokens: Sequence[int]) -> None:
+        """Let a row go on with these tokens, whatever the model would have written."""
+        if not tokens:
+            return
+        place, device = self.rows.index(row), self._next_N.device
+        new_1L = torch.tensor([[int(self._next_N[place]), *tokens[:-1]]], device=device)
+        ids_NL = new_1L.expand(len(self.rows), -1)
+        active_N = torch.arange(len(self.rows), device=device) == place
+        active_PL = self._each(active_N)[:, None].expand(-1, len(tokens))
+        ids_PL = torch.stack([self._in_contexts(ids_N) for ids_N in ids_NL.unbind(1)], dim=1)
+        self.lattice.feed(ids_PL, active_PL, self.eos_id)
+        self.steps += len(tokens) * self.width
+        row.tokens += tokens
+        row.text += sum(token not in self.control_ids for token in tokens)
+        self._next_N = self._next_N.clone()
+        self._next_N[place] = tokens[-1]
+
     def copy(self, source: Row, others: Sequence[Row]) -> None:
         """Other rows become what this one is, with chances of their own."""
         at, to = self.rows.index(source), [self.rows.index(other) for other in others]
@@ -154,10 +180,12 @@ class Rows:
         With `lengths` a row's text is that of its first so many tokens, the prompt's among them.
         Otherwise it is all that was read, to which the newest token does not belong.
         """
-        length_N = None if lengths is None else torch.tensor(lengths, device=tries_NKL.device)
+        length_P = None
+        if lengths is not None:
+            length_P = self._each(torch.tensor(lengths, device=tries_NKL.device))
         tries_PKL = tries_NKL.repeat_interleave(self.width, dim=0)
         self.steps += tries_PKL.numel()
-        return self.lattice.fork(tries_PKL, self._each(length_N))[:: self.width]
+        return self.lattice.fork(tries_PKL, length_P)[:: self.width]
 
     def leave(self) -> list[Row]:
         """The rows that are done leave the batch, or all of them together where they must."""
@@ -194,16 +222,14 @@ class Rows:
         if self.width == 1:
             return tokens_N
         tokens_NC = tokens_N[:, None].expand(-1, self.width)
-        found: torch.Tensor = torch.where(
-            tokens_NC == self.band.forced, self._contexts[None], tokens_NC
+        swapped_NC = torch.where(
+            tokens_NC.eq(self.band.forced or 0), self._contexts[None], tokens_NC
         )
-        return found.reshape(-1)
+        return swapped_NC.reshape(-1)
 
-    def _each(self, values_N: torch.Tensor | None) -> torch.Tensor | None:
+    def _each(self, values_N: torch.Tensor) -> torch.Tensor:
         """A value for each row of the lattice [P]."""
-        if values_N is None or self.width == 1:
-            return values_N
-        return values_N.repeat_interleave(self.width)
+        return values_N if self.width == 1 else values_N.repeat_interleave(self.width)
 
     def _places(self, rows_N: torch.Tensor) -> torch.Tensor:
         """The rows of the lattice that are those of some rows."""
@@ -212,22 +238,19 @@ class Rows:
         offsets = torch.arange(self.width, device=rows_N.device)
         return (rows_N[:, None] * self.width + offsets).reshape(-1)
 
-    def _tokens(self) -> torch.Tensor:
-        """The tokens so far [N, T], in the mode's own context."""
-        return self.lattice.ids_PT[:: self.width]
-
     def _pick(
         self,
         rows: Sequence[Row],
-        ids_NT: torch.Tensor,
+        begun: int,
         scores_PV: torch.Tensor,
         chances_NV: torch.Tensor | None,
     ) -> torch.Tensor:
-        """The next token of each row [N]."""
+        """The next token of each row [N]; `begun` others are before them."""
+        ids_NT = self.lattice.ids_PT[:: self.width][begun:]
         scores_NCV = scores_PV.view(len(rows), self.width, -1)
         scores_NV = scores_NCV[:, 0]
         if self.combine is not None:
-            scores_NV = self.combine(rows, ids_NT, scores_NCV)
+            scores_NV = self.combine(rows, begun, ids_NT, scores_NCV)
         scores_NV = self.band(ids_NT, scores_NV)
         return self.picker.pick(scores_NV, chances_NV, self.band.choosing(ids_NT[:, -1]))
 

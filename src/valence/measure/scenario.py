@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from transformers import LogitsProcessor, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from valence.control import ControlScheme
 from valence.corpus.readers import SUFFIXES, read_corpus
 from valence.corpus.streams import suffix_of
 from valence.data import Document, Sample
 from valence.errors import CorpusError
-from valence.guide.loop import Ask, generate
+from valence.guide import Ask, Guide, generate
 from valence.model import Checkpoint, text_ids
 from valence.model.chat import chat_ids
 from valence.precision import Precision
@@ -98,12 +98,12 @@ def draw(
     called: str | None = None,
     seed: int,
     precision: Precision = "fp32",
-    processors: Sequence[LogitsProcessor] = (),
+    guides: Sequence[Guide] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Sample]:
     """What a model writes in a mode, in the order in which texts are finished.
 
-    Samples have the mode that they are `called` by, if `processors` make it another. Raises
+    Samples have the mode that they are `called` by, if `guides` make it another. Raises
     what `generate` raises.
     """
     settings = scenario.settings
@@ -117,7 +117,7 @@ def draw(
         top_p=settings.top_p,
         batch=settings.batch,
         precision=precision,
-        processors=processors,
+        guides=guides,
         on_progress=on_progress,
     )
     for index, text in written:

@@ -118,9 +118,9 @@ class MeasureRecipe(Part):
     """Prompts to continue, by name; their metrics are called METRIC@NAME."""
     modes: tuple[str, ...] | None = None
     """Modes to measure, of those that a model has; all of them if not given."""
-    guides: dict[Name, Spec] = Field(default_factory=dict)
-    """Guides of your own, as package.module:factory: each is measured in every mode, as
-    MODE+NAME."""
+    guides: dict[Name, Spec | tuple[Spec, ...]] = Field(default_factory=dict)
+    """Guides, or several that work together, by a name of their own: each is measured in every mode
+    that it can guide, as MODE+NAME. See `docs/guiding.md`."""
     workers: Annotated[int, Field(ge=0)] = 2
     """Processes that score: while the model writes if it does so on an accelerator, or else when a
     set of samples is written; 0: this process alone."""

@@ -10,7 +10,7 @@ import torch
 from valence.annotate import Annotation
 from valence.crew import Crew
 from valence.errors import RecipeError
-from valence.guide.table import guide_factory
+from valence.guide.table import check_guides
 from valence.model import add_adapter, create_model
 from valence.model.existing import base_shape, check_same_tokenizer
 from valence.objective import build_objective
@@ -35,7 +35,7 @@ def check_early(recipe: Recipe) -> None:
     if recipe.annotation is not None:
         used_rewards(Annotation(Path(recipe.annotation)), recipe.rewards)
     for guide in recipe.measure.guides.values():
-        guide_factory(guide)
+        check_guides(guide)
     for name, entry in recipe.models.items():
         settings = recipe.settings(name)
         build_objective(entry.objective)

@@ -8,7 +8,7 @@ from pathlib import Path
 from valence.annotate import Annotation
 from valence.control import ControlScheme
 from valence.errors import MissingFileError, RecipeError
-from valence.guide.table import guide_factory
+from valence.guide.table import check_guides
 from valence.model import load_tokenizer
 from valence.pack import tokenise
 from valence.pack.marks import read_marks
@@ -36,7 +36,7 @@ def check_models(recipe: EvaluationRecipe) -> None:
     for metric in recipe.measure.metrics.values():
         build_scorer(metric.scorer)
     for guide in recipe.measure.guides.values():
-        guide_factory(guide)
+        check_guides(guide)
     if recipe.measure.labelled is not None:
         annotation = Annotation(Path(recipe.measure.labelled.annotation))
         used_rewards(annotation, recipe.measure.labelled.rewards)

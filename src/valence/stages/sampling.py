@@ -13,7 +13,8 @@ from valence.annotate.local import Submit
 from valence.data import Failure, Findings, Mark, Sample, Score
 from valence.display import Work
 from valence.errors import StoreError
-from valence.guide.table import build_guide
+from valence.guide import Guide
+from valence.guide.table import build_guides
 from valence.measure.detector import Detector, calibrate
 from valence.measure.paired import Scored
 from valence.measure.rewards import mark, sample_rows, values_of
@@ -109,9 +110,7 @@ class SampleStages:
             called=way(mode, guide),
             seed=subject.seed,
             precision=self.precision,
-            processors=()
-            if guide is None
-            else [build_guide(self.recipe.guides[guide], subject.checkpoint, subject.known, mode)],
+            guides=self._guides(subject, mode, guide),
             on_progress=stage.progress,
         )
         samples = []
@@ -122,6 +121,17 @@ class SampleStages:
         write_samples(stage.work / "samples.jsonl", samples)
         stage.facts.update(samples=len(samples), tokens=sum(s.tokens for s in samples))
         self._begun[name] = scoring
+
+    def _guides(self, subject: Subject, mode: str, guide: str | None) -> list[Guide]:
+        if guide is None:
+            return []
+        return build_guides(
+            self.recipe.guides[guide],
+            subject.checkpoint,
+            subject.known,
+            mode,
+            readout=subject.readout,
+        )
 
     def score(
         self, subject: Subject, mode: str, guide: str | None, scenario: Scenario, samples: str

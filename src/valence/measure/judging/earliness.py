@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from valence.data import Findings, Series
+from valence.guide.verdict import Floats
 from valence.measure.judging.prefixes import Told
-from valence.measure.judging.readouts import Floats
 from valence.measure.statistics import Estimate, clustered, mean, share_of
 from valence.pack.branches import JudgedUnits
 from valence.pack.ragged import Offsets

@@ -10,6 +10,7 @@ import numpy as np
 from valence.control import ControlScheme
 from valence.corpus.pairs import row_of
 from valence.data import Findings
+from valence.guide.verdict import Floats, Judge, judge_by, verdict_of
 from valence.measure.judging.earliness import (
     Running,
     earliness_findings,
@@ -24,14 +25,7 @@ from valence.measure.judging.prefixes import (
     prefix_findings,
     tokens_at,
 )
-from valence.measure.judging.readouts import (
-    KINDS,
-    Floats,
-    Judge,
-    fit_readout,
-    judge_by,
-    verdict_of,
-)
+from valence.measure.judging.readouts import KINDS, fit_readout
 from valence.measure.judging.states import Progress, Reader
 from valence.model import Checkpoint
 from valence.objective.readout import Readout

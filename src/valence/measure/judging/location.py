@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from valence.data import Findings, Measurement
+from valence.guide.verdict import Floats
 from valence.measure.judging.earliness import NEVER, Running
 from valence.measure.judging.prefixes import Told
-from valence.measure.judging.readouts import Floats
 from valence.measure.statistics import mean, share
 from valence.pack import Tokenised
 from valence.pack.ragged import Offsets

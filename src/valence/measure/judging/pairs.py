@@ -8,9 +8,9 @@ import numpy as np
 
 from valence.corpus.pairs import CHOSEN, REJECTED, row_of
 from valence.data import Findings
+from valence.guide.verdict import Floats
 from valence.measure.calibration import pairwise_accuracy
 from valence.measure.judging.prefixes import Told
-from valence.measure.judging.readouts import Floats
 from valence.pack import Tokenised
 from valence.pack.branches import JudgedUnits
 from valence.pack.ragged import Offsets

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from valence.data import Findings, Measurement, Series
+from valence.guide.verdict import Floats
 from valence.measure.calibration import auroc, auroc_value, brier, ece, reliability_series
-from valence.measure.judging.readouts import Floats
 from valence.measure.statistics import Estimate, clustered, line
 from valence.pack.ragged import Offsets
 from valence.pack.tokenised import Flags

@@ -1,55 +1,19 @@
-"""Who judges a state after EOS: the model's own token, and read-outs of the state.
+"""Read-outs of the state after EOS that are fitted afterwards, on training text.
 
 Legend: N states, D hidden size, C bands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from valence.control import ControlScheme
-from valence.model import Checkpoint, head_weight
 from valence.objective.readout import Kind, Readout
-
-Floats = npt.NDArray[np.float64]
-Judge = Callable[[torch.Tensor], Floats]
-"""States [N, D] to the probability [N] that the best band was said."""
-Judges = Mapping[str, Judge]
 
 KINDS: tuple[Kind, ...] = ("linear", "mlp")
 FITTING_STEPS, FITTING_BATCH = 2000, 256
-
-
-def verdict_of(checkpoint: Checkpoint, scheme: ControlScheme) -> Judge:
-    """The model's own verdict: its probability of the best band's token among the bands'."""
-    control_ids = list(scheme.token_ids(checkpoint.tokenizer))
-    weight, bias = head_weight(checkpoint.model)
-    chosen = None if bias is None else bias[control_ids].float()
-    weight_CD = weight[control_ids].float()
-
-    @torch.inference_mode()
-    def judge(states_ND: torch.Tensor) -> Floats:
-        logits_NC = functional.linear(states_ND.to(weight_CD.device), weight_CD, chosen)
-        found: Floats = logits_NC.softmax(dim=-1)[:, scheme.best].double().cpu().numpy()
-        return found
-
-    return judge
-
-
-def judge_by(readout: Readout, best: int) -> Judge:
-    """A read-out as a judge."""
-
-    @torch.inference_mode()
-    def judge(states_ND: torch.Tensor) -> Floats:
-        found: Floats = readout(states_ND.cpu()).softmax(-1)[:, best].double().numpy()
-        return found
-
-    return judge
 
 
 def fit_readout(

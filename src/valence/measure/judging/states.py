@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from valence.measure.judging.readouts import Floats, Judges
+from valence.guide.verdict import Floats, Judges
 from valence.model import Checkpoint, backbone, end_ids, start_ids
 from valence.pack import Tokenised, positions_and_mask
 from valence.pack.branches import (

@@ -1,0 +1,186 @@
+"""What a guide can look at: how good a segment is, in the eyes of the model or of a scorer.
+
+Values are rewards: higher is preferred. A verdict is the probability of the best band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from valence.annotate.judge import score_document
+from valence.data import Document, Score, tile
+from valence.errors import ControlError
+from valence.guide.protocol import Site
+from valence.guide.reader import Reader
+from valence.guide.rows import Row, Rows
+from valence.guide.verdict import Judge, judge_by, verdict_of
+from valence.model import continuation
+from valence.objective.readout import Readout
+from valence.recipe import options
+from valence.score.protocol import Scorer
+from valence.score.table import build_scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A segment of a row: the tokens from `begin` to `end` after its prompt."""
+
+    row: Row
+    begin: int
+    end: int
+
+
+class Measure(Protocol):
+    """How good segments are.
+
+    `cost` says in words what a look takes; `steps` counts tokens read beside those of the rows.
+    """
+
+    cost: str
+    steps: int
+
+    def begin(self, site: Site) -> None:
+        """Get ready; raises `ControlError` for a model that cannot be asked."""
+
+    def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
+        """The reward of each segment, in view of all that was said before; None is a failure."""
+
+    def forget(self, rows: Sequence[Row]) -> None:
+        """These rows have left."""
+
+
+class Verdict:
+    """The model's own verdict after EOS, or a read-out of the state there.
+
+    Where the model writes without control tokens, the look is a fork of the text being written:
+    two tokens. In a mode with control tokens the text is read a second time, without them.
+    """
+
+    cost = "two tokens for each look, or the text once more in modes with control tokens"
+
+    def __init__(self, readout: Readout | None = None) -> None:
+        self.readout, self.steps = readout, 0
+        self._reader: Reader | None = None
+
+    def begin(self, site: Site) -> None:
+        """Raises `ControlError` for a model whose vocabulary has no bands."""
+        if site.known is None:
+            raise ControlError(
+                "the model was never taught a verdict",
+                where="guide: verdict",
+                fix="Train it with `verdict: {}`, or let a scorer judge.",
+            )
+        best = site.known.best
+        self._judge: Judge = (
+            verdict_of(site.checkpoint, site.known)
+            if self.readout is None
+            else judge_by(self.readout, best)
+        )
+        self._site, self._controls = site, frozenset(site.control_ids)
+        limit = getattr(site.checkpoint.model.config, "max_position_embeddings", None)
+        self._context: int = limit or 2**31
+        if site.band.forced is not None:
+            self._reader = Reader(site.checkpoint, self._context)
+
+    def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
+        """The probability of the best band after each segment."""
+        if self._reader is None:
+            return self._forked(said, rows)
+        texts: dict[Hashable, list[int]] = {
+            each.row: [
+                token
+                for token in (*each.row.prompt, *each.row.tokens[: each.end])
+                if self._is_text(token)
+            ]
+            for each in said
+        }
+        before = self._reader.steps
+        states = self._reader.states(texts)
+        self.steps += self._reader.steps - before
+        return [float(value) for value in self._judge(states)]
+
+    def forget(self, rows: Sequence[Row]) -> None:
+        """Of rows that have left nothing is kept."""
+        if self._reader is not None:
+            self._reader.forget(rows)
+
+    def _is_text(self, token: int) -> bool:
+        return token not in self._controls and token != self._site.band.eos_id
+
+    def _forked(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
+        """The newest token may not have been read yet, so a look reads the last one again."""
+        places = {each.row: each for each in said}
+        eos_id = self._site.band.eos_id
+        lengths, tries = [], []
+        for row in rows.rows:
+            end = places[row].end if row in places else 0
+            whole = (*row.prompt, *row.tokens[:end])
+            lengths.append(len(whole) - 1)
+            tries.append([[whole[-1], eos_id]])
+        device = rows.lattice.model.device
+        states = rows.fork(torch.tensor(tries, device=device), lengths)[:, 0]
+        index = [rows.rows.index(each.row) for each in said]
+        return [float(value) for value in self._judge(states[index])]
+
+
+class Scored:
+    """Any scorer's reward of the segment, of the text so far: whatever the tokenizer.
+
+    What it cannot score (`Failure`) is None.
+    """
+
+    cost = "no token; the scorer's own time"
+
+    def __init__(self, scorer: Scorer | options.Spec, *, prompt: bool = True) -> None:
+        """`prompt`: the scorer sees the prompt too."""
+        self.scorer: Scorer = scorer if hasattr(scorer, "score") else build_scorer(scorer)  # type: ignore[assignment]
+        self.prompt, self.steps = prompt, 0
+
+    def begin(self, site: Site) -> None:
+        """Nothing is needed of the model."""
+        self._site, self._controls = site, frozenset(site.control_ids)
+
+    def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
+        """The scorer's reward of each segment."""
+        return [self._value(each) for each in said]
+
+    def forget(self, rows: Sequence[Row]) -> None:
+        """Nothing is kept."""
+
+    def _value(self, said: Said) -> float | None:
+        ask = self._site.asks[said.row.number]
+        prompt = ask.ids if self.prompt else ()
+        before, whole = (
+            continuation(self._site.checkpoint.tokenizer, ask.ids, self._text(said.row, end))
+            for end in (said.begin, said.end)
+        )
+        head = self._site.checkpoint.tokenizer.decode(list(prompt)) if prompt else ""
+        start, text = len(head) + len(before), head + whole
+        if start >= len(text):
+            return None
+        document = Document(id="the text so far", text=text, source="")
+        ends = [start, len(text)] if start else [len(text)]
+        result = score_document(self.scorer, document, tile(ends))[-1]
+        return result.value if isinstance(result, Score) else None
+
+    def _text(self, row: Row, end: int) -> list[int]:
+        return [token for token in row.tokens[:end] if token not in self._controls]
+
+
+def build_measure(spec: Any, readout: Readout | None) -> Measure:
+    """`verdict`, `readout` (the one that was trained with the model), or a scorer's spec."""
+    if spec == "verdict":
+        return Verdict()
+    if spec == "readout":
+        if readout is None:
+            raise ControlError(
+                "no read-out was trained with the model",
+                where="guide: readout",
+                fix="Train it with `verdict: {readout: mlp}`, or use `verdict`.",
+            )
+        return Verdict(readout)
+    return Scored(spec)
