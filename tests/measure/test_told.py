@@ -76,7 +76,7 @@ def test_abstaining_has_to_pay_and_to_be_where_it_does_not_know() -> None:
     plain, ours, both = other_sentences(rows)
     assert "worse than always abstaining" in plain and "overlap" in plain
     assert "better than always abstaining" in ours and "higher, with disjoint" in ours
-    assert "Score@world: ours 0.3 against plain -1" in both and "times" not in both
+    assert "Score on world: ours 0.3 against plain -1" in both and "times" not in both
 
 
 def test_a_policy_by_a_confidence_is_told_where_it_pays() -> None:
