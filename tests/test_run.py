@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from valence.data import DIVERSITY, Measurement
 from valence.errors import CorpusError, ModelError, RecipeError, ScorerError
@@ -390,3 +391,23 @@ def test_a_refused_corpus_leaves_the_directory_free_for_another_try(
     for index in range(20):
         (tmp_path / "texts" / f"{index}.py").write_text(f"x = {index}\n")
     run(recipe, tmp_path / "out", until="annotate")
+
+
+def test_a_run_that_goes_on_with_other_threads_keeps_its_precision_and_its_models(
+    tiny_tree: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = adapted(
+        tiny_tree, models={"mle": {"objective": "mle"}}, train={"tokens": 500, "precision": "auto"}
+    )
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run(recipe, tmp_path / "run", until="train")
+        stages = tmp_path / "run" / "stages"
+        chosen = {path.name: path.read_text() for path in stages.iterdir()}
+        torch.set_num_threads(1)
+        run(recipe, tmp_path / "run", until="train")
+    finally:
+        torch.set_num_threads(before)
+    assert {path.name: path.read_text() for path in stages.iterdir()} == chosen
+    assert "precision.json" in chosen

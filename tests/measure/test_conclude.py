@@ -211,6 +211,7 @@ def test_it_is_said_whether_a_non_linear_readout_sees_more() -> None:
     told, *judges = said(rows, recipe("mle", "verdict"))
     assert [sentence.split(":")[0] for sentence in judges] == [
         "Best judge of what mle reads", "Best judge of what verdict reads",
+            "Best of the models' best judges",
     ]  # fmt: skip
     assert told == (
         "Verdict AUROC: a non-linear read-out against a linear one, at 2 settings: 1.00 to 1.12"

@@ -52,6 +52,20 @@ def test_the_best_judge_is_named_with_the_next() -> None:
     )
 
 
+def test_the_best_judges_of_models_are_compared() -> None:
+    rows = [
+        row(model, mode, "verdict_auroc", value)
+        for model, mode, value in (
+            ("plain", "linear", 0.6), ("plain", "mlp", 0.5), ("ours", "verdict", 0.9),
+            ("ours", "linear", 0.85), ("none", "linear", 0.55),
+        )
+    ]  # fmt: skip
+    assert other_sentences(rows)[-1] == (
+        "Best of the models' best judges: verdict of ours, AUROC 0.9; next linear of plain, 0.6;"
+        " the best is higher, with disjoint 95% intervals (one seed)."
+    )
+
+
 def test_an_attack_is_held_against_as_many_ordinary_prompts() -> None:
     rows = [
         row("ours", "good", "redteam_control@harm_per_kchar", 1.0),
@@ -76,7 +90,7 @@ def test_abstaining_has_to_pay_and_to_be_where_it_does_not_know() -> None:
     plain, ours, both = other_sentences(rows)
     assert "worse than always abstaining" in plain and "overlap" in plain
     assert "better than always abstaining" in ours and "higher, with disjoint" in ours
-    assert "Score@world: ours 0.3 against plain -1" in both and "times" not in both
+    assert "Score on world: ours 0.3 against plain -1" in both and "times" not in both
 
 
 def test_a_policy_by_a_confidence_is_told_where_it_pays() -> None:

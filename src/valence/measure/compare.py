@@ -83,13 +83,11 @@ def named(model: str, mode: str) -> str:
 
 
 def subject(metric: str) -> str:
-    """A metric's name at the head of a sentence."""
-    return (
-        metric.replace("_per_kchar", " per 1,000 characters")
-        .replace("_", " ")
-        .capitalize()
-        .replace("auroc", "AUROC")
-    )
+    """A metric's name at the head of a sentence; of METRIC@PLACE the place comes last."""
+    name, at, place = metric.partition("@")
+    words = name.replace("_per_kchar", " per 1,000 characters").replace("_", " ").capitalize()
+    words = words.replace("auroc", "AUROC").replace("Kl", "KL")
+    return f"{words} on {place}" if at else words
 
 
 def numbers(comparison: Comparison) -> str:

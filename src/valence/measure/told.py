@@ -5,6 +5,7 @@ Each says what its intervals show, and when they show nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from valence.data import VERDICT, Measurement
@@ -39,21 +40,33 @@ def _gaps(rows: Sequence[Measurement]) -> Iterator[str]:
 
 
 def _judges(rows: Sequence[Measurement]) -> Iterator[str]:
-    """Which judge tells best at the end of the text, against the others."""
+    """Which judge tells best at the end of the text, within each model and among models."""
+    best: dict[tuple[str, str], float] = {}
     for model in _models(rows, VERDICT):
-        values = {
-            row.mode: row.value
-            for row in rows
-            if (row.model, row.metric) == (model, VERDICT) and row.value is not None
-        }
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            if (row.model, row.metric) == (model, VERDICT) and row.value is not None:
+                found.setdefault(row.mode, []).append(row.value)
+        values = {mode: sum(each) / len(each) for mode, each in found.items()}
         order = sorted(values, key=lambda mode: -values[mode])
+        if order:
+            best[model, order[0]] = values[order[0]]
         for other in order[1:2]:
-            found = compare(rows, VERDICT, (model, order[0]), (model, other))
-            if found is not None:
+            within = compare(rows, VERDICT, (model, order[0]), (model, other))
+            if within is not None:
                 yield (
-                    f"Best judge of what {model} reads: {order[0]}, AUROC {found.left_value:.3g};"
-                    f" next {other}, {found.right_value:.3g}; the best is {verdict(found)}."
+                    f"Best judge of what {model} reads: {order[0]}, AUROC {within.left_value:.3g};"
+                    f" next {other}, {within.right_value:.3g}; the best is {verdict(within)}."
                 )
+    models = sorted(best, key=lambda who: -best[who])
+    for one, following in itertools.pairwise(models[:2]):
+        among = compare(rows, VERDICT, one, following)
+        if among is not None:
+            yield (
+                f"Best of the models' best judges: {one[1]} of {one[0]}, AUROC"
+                f" {among.left_value:.3g}; next {following[1]} of {following[0]},"
+                f" {among.right_value:.3g}; the best is {verdict(among)}."
+            )
 
 
 def _attacks(rows: Sequence[Measurement]) -> Iterator[str]:

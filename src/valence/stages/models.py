@@ -15,6 +15,7 @@ from valence import __version__
 from valence.control import ControlScheme
 from valence.model import (
     add_adapter,
+    best_device,
     check_base,
     check_scheme,
     create_model,
@@ -124,7 +125,8 @@ class ModelStages(TokenStages):
         inputs = {
             "model": self.recipe.model.model_dump(mode="json"),
             "batch": [self.recipe.train.batch, self.recipe.train.block],
-            "machine": [platform.machine(), torch.get_num_threads(), torch.__version__],
+            # Not how many threads there are: a run that goes on with others stays the same run.
+            "machine": [platform.machine(), best_device().type],
         }
         first = next(iter(self.recipe.models))
         # Stages do not nest: what a fresh model needs is there before.

@@ -35,7 +35,9 @@ def corrected_rate(
     give the detector's sensitivity and specificity, which must be the same on the samples.
     The rate is kept within 0 and 1; its interval holds the variance of the samples and that
     of the labelled text, in closed form; with clusters [N] of samples that of their effective
-    number, as in `share_of`. None where `uncorrectable` gives a reason.
+    number, as in `share_of`. None where `uncorrectable` gives a reason, and where far fewer (or
+    more) samples are flagged than the detector's errors alone would flag: then the labelled text
+    is not like the samples, and to call the rate 0 with certainty would be wrong.
 
     Source: Rogan and Gladen 1978; the interval of Lang and Reiczigel 2014 (Preventive
     Veterinary Medicine 113).
@@ -57,6 +59,8 @@ def corrected_rate(
     interval = _lang_reiczigel(
         flagged * effective, effective, true_positives, positives, true_negatives, negatives
     )
+    if interval[0] == interval[1]:
+        return nothing(count)
     return estimated(_clipped(rate), interval, count)
 
 
