@@ -768,7 +768,7 @@ def test_report_writes_the_page_again(place: Path, tiny_run: Result) -> None:
 
 
 def test_sample_writes_what_the_python_call_gives(tiny_run: Result) -> None:
-    from valence.guide.loop import sample_checkpoint
+    from valence.guide.sample import sample_checkpoint
 
     model = tiny_run.path / "models" / "conditional"
     options = ["--prompt", "def ", "--count", "2", "--max-tokens", "12", "--seed", "5"]

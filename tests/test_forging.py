@@ -11,7 +11,7 @@ import pytest
 from valence.annotate import Annotation
 from valence.crew import Crew
 from valence.display import Silent
-from valence.guide.loop import sample_checkpoint
+from valence.guide.sample import sample_checkpoint
 from valence.model import load_checkpoint
 from valence.pack import PackedDataset
 from valence.recipe import build_recipe, load_recipe

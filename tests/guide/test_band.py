@@ -15,8 +15,9 @@ from valence.control import ControlScheme, read_known_scheme
 from valence.errors import ControlError, ModelError
 from valence.guide import BandProcessor, asks_for, generate
 from valence.guide.band import line_end_tokens
-from valence.guide.loop import modes_of, sample_checkpoint
+from valence.guide.modes import modes_of
 from valence.guide.pick import Picker
+from valence.guide.sample import sample_checkpoint
 from valence.model import load_checkpoint
 from valence.run import Result
 

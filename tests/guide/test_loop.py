@@ -14,7 +14,7 @@ from small_models import EOS, WORDS, checkpoint, tokenizer
 from transformers import GenerationConfig, LogitsProcessor, MambaConfig, MambaForCausalLM
 
 from valence.errors import ModelError
-from valence.guide import Ask, Written, asks_for, generate
+from valence.guide import Ask, Processed, Written, asks_for, generate
 from valence.model import Checkpoint
 
 FAMILIES = ["qwen3", "llama", "gpt2", "mistral", "gemma3", "bloom"]
@@ -195,7 +195,7 @@ def test_processors_see_each_rows_own_tokens() -> None:
 
     used = ready("qwen3")
     asks = asks_for(used.tokenizer, ["w3 w9", "w2", "w1 w1 w5"], per_prompt=1, seed=0)
-    found = write(used, asks, processors=[Backwards()], batch=2)
+    found = write(used, asks, guides=[Processed(Backwards())], batch=2)
     assert [found[n].text.split() for n in range(3)] == [
         [f"w{word}" for word in range(start - 1, 0, -1)] for start in (9, 2, 5)
     ]

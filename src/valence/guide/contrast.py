@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
+from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide.protocol import Guide, Site, Step
+from valence.model import Checkpoint
 
 
 def contrasted(
@@ -61,10 +63,14 @@ class Contrast(Guide):
             )
         self.alphas, self.plausible = alphas, plausible
 
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
+        """Whether the mode is a band other than the worst."""
+        return checkpoint.scheme is not None and mode in checkpoint.scheme.modes[1:]
+
     def begin(self, site: Site) -> None:
         """Raises `ControlError` unless the mode is a band other than the worst."""
         scheme = site.checkpoint.scheme
-        if scheme is None or site.mode not in scheme.modes[1:]:
+        if scheme is None or not self.fits(site.checkpoint, site.known, site.mode):
             raise ControlError(
                 f"there is nothing to hold mode `{site.mode}` against"
                 if scheme is not None

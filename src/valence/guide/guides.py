@@ -11,6 +11,7 @@ import torch
 from valence.errors import ControlError
 from valence.guide.protocol import Guide, Site, Step
 from valence.guide.reader import not_flexible
+from valence.guide.release import Release
 from valence.guide.rows import Row, Rows
 
 
@@ -67,12 +68,17 @@ class Guides:
                 stack.enter_context(guide.attached())
             yield
 
-    def advance(self) -> None:
+    def advance(self, release: Release) -> None:
         """Steps up to the next review."""
         for _ in range(self._reviewer.every if self._reviewer is not None else 1):
             if not any(row.goes for row in self.rows.rows):
                 return
             self.rows.advance()
+            release.end(self.rows.rows)
+
+    def passed(self, row: Row) -> int | None:
+        """How many tokens of a row nobody will take back; None for all of them."""
+        return None if self._reviewer is None else self._reviewer.passed(row)
 
     def review(self) -> None:
         """Let the one that reviews look."""

@@ -10,9 +10,10 @@ import math
 import torch
 from torch.nn import functional
 
+from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide.protocol import Guide, Site, Step
-from valence.model import head_weight
+from valence.model import Checkpoint, head_weight
 
 
 class Lookahead(Guide):
@@ -32,6 +33,10 @@ class Lookahead(Guide):
                 fix="Give 2 candidates or more, and a share from 0 to below 1.",
             )
         self.candidates, self.drop = candidates, drop
+
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
+        """Whether the model was trained with control tokens."""
+        return known is not None and checkpoint.scheme is not None
 
     def begin(self, site: Site) -> None:
         """Raises `ControlError` for a model without control tokens."""

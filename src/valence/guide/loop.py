@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
-from valence.control import ControlScheme, read_known_scheme
-from valence.errors import ControlError, ModelError
+from valence.control import ControlScheme
 from valence.guide.ask import Ask, Written, asks_for
 from valence.guide.guides import Guides, Ledger
 from valence.guide.lattice import Lattice
 from valence.guide.modes import UNGUIDED, hold, modes_of
 from valence.guide.pick import Picker, stream
 from valence.guide.protocol import Guide, Site
+from valence.guide.release import Release, Wishes
+from valence.guide.room import check_memory, context_of
 from valence.guide.rows import Row, Rows
-from valence.model import Checkpoint, continuation, load_checkpoint, start_ids
+from valence.model import Checkpoint, start_ids
 from valence.precision import Precision, autocast
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "asks_for",
     "generate",
     "modes_of",
-    "sample_checkpoint",
 ]
 
 REFILL = 0.5
@@ -52,6 +50,7 @@ def generate(
     precision: Precision = "fp32",
     guides: Sequence[Guide] = (),
     ledger: Ledger | None = None,
+    wishes: Wishes | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, Written]]:
     """Write a text for each ask in a mode; gives (number of the ask, text) as they are finished.
@@ -60,7 +59,8 @@ def generate(
     other special tokens are ever in the text. `max_tokens` counts text tokens. Temperature
     0 always takes the likeliest token. `guides` change the scores before the mode's own does,
     one after the other, and one of them may review what was written; `ledger` counts the
-    tokens that went through the model.
+    tokens that went through the model. Under `wishes` stand streaming, stops and cancelling; who
+    closes the iterator cancels all.
 
     A text depends on its ask alone, not on the batch: each has chances of its own. Yet matrix
     products of another shape round differently, and where two tokens arrive at the same time
@@ -76,7 +76,7 @@ def generate(
     control_ids = known.token_ids(tokenizer) if known is not None else ()
     prefix, band = hold(checkpoint, control_ids, mode)
     before = (*start_ids(tokenizer), *prefix)
-    context = _context(checkpoint, asks, len(before), max_tokens)
+    context = context_of(checkpoint, asks, len(before), max_tokens)
     picker = Picker(temperature=temperature, top_p=top_p)
     crew = Guides(
         guides,
@@ -106,6 +106,15 @@ def generate(
         max_text=max_tokens,
     )
     crew.watch(rows)
+    longest = len(before) + max((len(ask.ids) for ask in asks), default=0)
+    each = crew.copies * rows.width
+    check_memory(
+        model,
+        rows=max(min(batch, len(asks) * crew.copies), crew.copies) * rows.width,
+        each=each,
+        tokens=min(context, longest + 2 * max_tokens),
+    )
+    release = Release(tokenizer, asks, control_ids, wishes or Wishes())
     # The longest prompts first: what joins later then always fits beside the rows there.
     order = sorted(range(len(asks)), key=lambda number: -len(asks[number].ids))
     waiting = deque(
@@ -119,81 +128,20 @@ def generate(
             if waiting and len(rows.rows) <= batch * (REFILL if rows.flexible else 0):
                 rows.join(_next_group(waiting, batch - len(rows.rows), rows.flexible))
             else:
-                crew.advance()
+                crew.advance(release)
             crew.review()
             finished = rows.leave()
         if ledger is not None:
             ledger.written, ledger.looked = rows.steps, crew.looked
+        for row in rows.rows:
+            release.give(row, crew.passed(row))
         for row in finished:
             if not row.dropped:
                 done += 1
-                yield row.number, _written(checkpoint, asks[row.number], row, control_ids)
+                release.give(row, last=True)
+                yield row.number, _written(release, row)
         if finished and on_progress is not None:
             on_progress(done, len(asks))
-
-
-def sample_checkpoint(
-    directory: Path,
-    *,
-    mode: str | None = None,
-    count: int = 1,
-    prompt: str = "",
-    max_tokens: int = 256,
-    temperature: float = 1.0,
-    top_p: float = 0.9,
-    seed: int = 0,
-) -> Iterator[str]:
-    """Texts from a checkpoint directory in a mode, its preferred one by default.
-
-    What `valence sample` does. Raises `MissingFileError`, `ModelError`, `ControlError`.
-    """
-    if not (math.isfinite(temperature) and temperature > 0 and 0 < top_p <= 1):
-        raise ControlError(
-            f"temperature {temperature} and top-p {top_p} cannot be used",
-            fix="The temperature is above 0; top-p is above 0 and at most 1.",
-        )
-    checkpoint = load_checkpoint(directory)
-    known = read_known_scheme(directory)
-    if known is None:
-        raise ControlError(
-            "the directory has no valence.json, so its modes are unknown",
-            where=str(directory),
-            fix="Sample it with plain transformers, or train it with `valence run`.",
-        )
-    written = dict(
-        generate(
-            checkpoint,
-            known,
-            mode or modes_of(checkpoint.scheme)[0],
-            asks_for(checkpoint.tokenizer, [prompt], per_prompt=count, seed=seed),
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-        )
-    )
-    for number in range(count):
-        yield written[number].text
-
-
-def _context(checkpoint: Checkpoint, asks: Sequence[Ask], before: int, new: int) -> int:
-    """How many tokens the model can hold; raises `ModelError` if some prompt's do not fit.
-
-    A model without position embeddings has no limit: then twice what is asked.
-    """
-    prompt = max((ask.ids for ask in asks), key=len, default=())
-    longest = before + len(prompt)
-    config = checkpoint.model.config.get_text_config()
-    limit: int | None = getattr(config, "max_position_embeddings", None)
-    if limit is None:
-        return longest + 2 * new
-    if longest + new > limit:
-        begins = checkpoint.tokenizer.decode(list(prompt[:12]))
-        raise ModelError(
-            f"{longest} prompt tokens and {new} new ones do not fit the model's context of {limit}",
-            where=f"prompt {begins + ' ...'!r}" if prompt else None,
-            fix="Shorten the prompt or lower max_tokens.",
-        )
-    return limit
 
 
 def _rows_of(
@@ -244,8 +192,5 @@ def _undisturbed(model: PreTrainedModel, precision: Precision) -> Iterator[None]
             model.train()
 
 
-def _written(checkpoint: Checkpoint, ask: Ask, row: Row, control_ids: Sequence[int]) -> Written:
-    text = [token for token in row.tokens if token not in control_ids]
-    return Written(
-        text=continuation(checkpoint.tokenizer, ask.ids, text), ended=row.ended, tokens=len(text)
-    )
+def _written(release: Release, row: Row) -> Written:
+    return Written(text=release.text(row), ended=row.ended, tokens=row.text)

@@ -82,6 +82,10 @@ class Guide:
         """Scores of the next token [N, V], from those so far."""
         return scores_NV
 
+    def passed(self, row: Row) -> int:
+        """How many tokens of a row it will not take back."""
+        return len(row.tokens)
+
     def review(self, rows: Rows) -> None:
         """Look at what was written; take rows back, hold them or let them go."""
 

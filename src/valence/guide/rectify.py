@@ -9,9 +9,11 @@ import math
 
 import torch
 
+from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide.protocol import Guide, Site, Step
 from valence.guide.verdict import Judge, judge_by, verdict_of
+from valence.model import Checkpoint
 from valence.objective.readout import Readout
 
 HALVINGS = 40
@@ -74,6 +76,10 @@ class Rectify(Guide):
                 fix="Give 2 candidates or more, and a share from 0 to 1.",
             )
         self.candidates, self.decay, self.readout = candidates, decay, readout
+
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
+        """Whether there are bands to be judged by."""
+        return known is not None
 
     def begin(self, site: Site) -> None:
         """Raises `ControlError` for a model that was never taught a verdict."""

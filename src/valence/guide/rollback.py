@@ -112,6 +112,11 @@ class Rollback(Guide):
         """Whether the row's next text token is the first of its segment."""
         return all(token in self._site.control_ids for token in row.tokens[passage.passed :])
 
+    def passed(self, row: Row) -> int:
+        """Tokens of segments that have passed."""
+        passage = self._passages.get(row)
+        return 0 if passage is None else passage.passed
+
     def review(self, rows: Rows) -> None:
         """Judge every segment that has ended; what fails is taken back."""
         gone = [row for row in self._passages if row not in set(rows.rows)]

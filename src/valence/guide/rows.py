@@ -38,6 +38,8 @@ class Row:
     done: bool = False
     held: bool = False
     """It waits: it takes no steps, and does not leave when it is done."""
+    cancelled: bool = False
+    """Nobody waits for it any more."""
     dropped: bool = False
     """Another row of the same ask was chosen."""
 

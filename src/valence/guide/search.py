@@ -57,6 +57,10 @@ class Search(Guide):
         if self.copies > 1:
             self.measure.begin(site)
 
+    def passed(self, row: Row) -> int:
+        """Tokens that were chosen."""
+        return len(row.tokens) if self.copies == 1 else self._passed.get(row.number, (0, 0))[0]
+
     def review(self, rows: Rows) -> None:
         """Hold rows at the end of their segment; where all of an ask are there, choose one."""
         if self.copies == 1:

@@ -131,6 +131,10 @@ class Steer(Guide):
             )
         self.strength, self.layer, self.source = strength, layer, source
 
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
+        """Whether the model was trained with control tokens."""
+        return known is not None and checkpoint.scheme is not None
+
     def begin(self, site: Site) -> None:
         """Raises `ControlError` for a model without control tokens."""
         if site.known is None or site.checkpoint.scheme is None:

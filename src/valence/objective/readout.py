@@ -20,6 +20,8 @@ from valence.store import storage
 
 Kind = Literal["linear", "mlp"]
 
+READOUT = "readout.safetensors"
+"""Its file beside a model."""
 WIDTH = 128
 """Hidden units of the non-linear read-out."""
 

@@ -28,14 +28,14 @@ from valence.model import (
     start_ids,
 )
 from valence.objective import Objective, build_objective, describe
-from valence.objective.readout import Readout
+from valence.objective.readout import READOUT, Readout
 from valence.pack import PackedDataset, PackPlan, PackSettings, plan_pack
 from valence.precision import Precision, choose_precision, measure_precision
 from valence.recipe import VerdictRecipe
 from valence.stages.metrics_log import MetricsLog, unwritten
 from valence.stages.probe import make_probe
 from valence.stages.states import keep_fitting_states, remove_states
-from valence.stages.subject import READOUT, VALUES
+from valence.stages.subject import VALUES
 from valence.stages.tokens import TokenStages
 from valence.store import digest, read_json, write_json
 from valence.train import Learner, train

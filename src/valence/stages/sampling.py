@@ -65,7 +65,9 @@ class SampleStages:
         for mode in subject.modes(self.recipe.modes):
             yield mode, None
             for guide in self.recipe.guides:
-                yield mode, guide
+                built = self._guides(subject, mode, guide)
+                if all(each.fits(subject.checkpoint, subject.known, mode) for each in built):
+                    yield mode, guide
 
     def write(self, subject: Subject, mode: str, guide: str | None, scenario: Scenario) -> str:
         """Samples in one mode and scenario, as JSON lines; the name of the stage."""

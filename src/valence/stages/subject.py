@@ -11,11 +11,11 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from valence.control import ControlScheme, read_about, read_known_scheme, read_scheme
 from valence.guide.loop import modes_of
 from valence.model import Checkpoint, load_checkpoint, load_tokenizer
-from valence.objective.readout import Readout, load_readout
+from valence.objective.readout import READOUT, Readout, load_readout
 from valence.pack import Tokenised
 from valence.store import digest_files
 
-READOUT, VALUES = "readout.safetensors", "value_head.safetensors"
+VALUES = "value_head.safetensors"
 """Files beside a checkpoint that hold what was trained with it and is no part of it."""
 
 
