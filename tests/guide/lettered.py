@@ -51,4 +51,5 @@ def lettered(*, conditional: bool = True, lines: float = 3.0) -> Checkpoint:
         tokenizer=tokenizer,
         scheme=SCHEME if conditional else None,
         segmenter="line",
+        verdict=True,
     )

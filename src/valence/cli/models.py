@@ -36,6 +36,8 @@ def sample_command(
     stream: Annotated[bool, typer.Option(help="Show a text while it is written.")] = False,
 ) -> None:
     """Write texts with a trained model, in one of its modes, guided or not."""
+    from transformers.utils import logging
+
     from valence.guide.guides import Ledger
     from valence.guide.release import Wishes
     from valence.guide.sample import sample_checkpoint
@@ -45,6 +47,7 @@ def sample_command(
         raise RecipeError("is not valid UTF-8", where="--prompt", fix="Give text.")
     if stream and count > 1:
         raise RecipeError("shows one text", where="--stream", fix="Leave --count out.")
+    logging.disable_progress_bar()  # A model of one file is there at once.
     ledger = Ledger()
 
     def show(_: int, text: str) -> None:

@@ -67,8 +67,8 @@ class Verdict:
         self._reader: Reader | None = None
 
     def begin(self, site: Site) -> None:
-        """Raises `ControlError` for a model whose vocabulary has no bands."""
-        if site.known is None:
+        """Raises `ControlError` for a model that was never taught a verdict."""
+        if site.known is None or not site.checkpoint.verdict:
             raise ControlError(
                 "the model was never taught a verdict",
                 where="guide: verdict",

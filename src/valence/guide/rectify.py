@@ -78,12 +78,12 @@ class Rectify(Guide):
         self.candidates, self.decay, self.readout = candidates, decay, readout
 
     def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
-        """Whether there are bands to be judged by."""
-        return known is not None
+        """Whether it was taught to judge what was said."""
+        return known is not None and checkpoint.verdict
 
     def begin(self, site: Site) -> None:
         """Raises `ControlError` for a model that was never taught a verdict."""
-        if site.known is None:
+        if site.known is None or not site.checkpoint.verdict:
             raise ControlError(
                 "the model was never taught a verdict",
                 where="rectify",

@@ -26,13 +26,15 @@ from valence.store import write_json
 class Checkpoint:
     """A model with its tokenizer and, if it was trained with one, its control scheme.
 
-    `segmenter` is what its control tokens stood before in training.
+    `segmenter` is what its control tokens stood before in training; `verdict` says that it was
+    taught to judge what was said, after EOS.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     scheme: ControlScheme | None
     segmenter: str
+    verdict: bool = False
 
 
 def generation_defaults(
@@ -119,6 +121,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         tokenizer=tokenizer,
         scheme=read_scheme(directory),
         segmenter=read_about(directory).get("segmenter", "line"),
+        verdict=read_about(directory).get("verdict") is not None,
     )
 
 
