@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from scipy.stats import chisquare
 from small_models import checkpoint as other_family
 
+from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide import (
     Ask,
@@ -60,6 +61,9 @@ class Allowed:
 
     def __init__(self, letters: str) -> None:
         self.letters = letters
+
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
+        return True
 
     def begin(self, site: Site) -> None:
         self.site = site

@@ -113,6 +113,21 @@ def test_prompts_against_a_loop_over_prefixes(plain: Path, per: str) -> None:
     assert flops_of(scorer) and "nats" in scorer.meaning
 
 
+def test_one_prompt_alone_is_the_log_probability_after_it(plain: Path) -> None:
+    alone, empty, both = (
+        build_scorer({"logprob": {"model": str(plain), "device": "cpu", **options}})
+        for options in (
+            {"good_prompt": "you are kind:"},
+            {"good_prompt": ""},
+            {"good_prompt": "you are kind:", "bad_prompt": ""},
+        )
+    )
+    kind, bare, less = (values(each.score(*lines(TEXT))) for each in (alone, empty, both))
+    assert all(value < 0 for value in kind + bare)
+    assert [a - b for a, b in zip(kind, bare, strict=True)] == pytest.approx(less, abs=1e-4)
+    assert " - " not in alone.meaning
+
+
 @pytest.mark.parametrize(
     ("level", "placement"), [("segment", "every"), ("segment", "change"), ("document", "every")]
 )

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import torch
 
 from valence.annotate.judge import score_document
+from valence.control import ControlScheme
 from valence.data import Document, Score, tile
 from valence.errors import ControlError
 from valence.guide.protocol import Site
 from valence.guide.reader import Reader
 from valence.guide.rows import Row, Rows
 from valence.guide.verdict import Judge, judge_by, verdict_of
-from valence.model import continuation
+from valence.model import Checkpoint, continuation
 from valence.objective.readout import Readout
 from valence.recipe import options
 from valence.score.protocol import Scorer
@@ -43,6 +44,9 @@ class Measure(Protocol):
     cost: str
     steps: int
 
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
+        """Whether this model can be asked."""
+
     def begin(self, site: Site) -> None:
         """Get ready; raises `ControlError` for a model that cannot be asked."""
 
@@ -65,6 +69,10 @@ class Verdict:
     def __init__(self, readout: Readout | None = None) -> None:
         self.readout, self.steps = readout, 0
         self._reader: Reader | None = None
+
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
+        """Whether it was taught to judge what was said."""
+        return known is not None and checkpoint.verdict
 
     def begin(self, site: Site) -> None:
         """Raises `ControlError` for a model that was never taught a verdict."""
@@ -139,6 +147,10 @@ class Scored:
         """`prompt`: the scorer sees the prompt too."""
         self.scorer: Scorer = scorer if hasattr(scorer, "score") else build_scorer(scorer)  # type: ignore[assignment]
         self.prompt, self.steps = prompt, 0
+
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
+        """Always: nothing is needed of the model."""
+        return True
 
     def begin(self, site: Site) -> None:
         """Nothing is needed of the model."""

@@ -9,13 +9,14 @@ from typing import Literal
 
 import torch
 
+from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide.measures import Measure, Said
 from valence.guide.pick import stream
 from valence.guide.protocol import Guide, Site, Step
 from valence.guide.rows import Row, Rows
 from valence.guide.segments import SegmentKind, boundaries
-from valence.model import text_ids
+from valence.model import Checkpoint, text_ids
 
 Otherwise = Literal["stop", "refuse", "best"]
 
@@ -82,6 +83,10 @@ class Rollback(Guide):
         self.measure, self.threshold, self.retries = measure, threshold, retries
         self.otherwise, self.refusal, self.lower = otherwise, refusal, lower
         self.segments, self.window = segments, window
+
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
+        """Whether its measure can be asked."""
+        return self.measure.fits(checkpoint, known)
 
     @property
     def looked(self) -> int:

@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 
+from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide.measures import Measure, Said
 from valence.guide.pick import stream
 from valence.guide.protocol import Guide, Site
 from valence.guide.rows import Row, Rows
 from valence.guide.segments import SegmentKind, boundaries
+from valence.model import Checkpoint
 
 
 class Search(Guide):
@@ -42,6 +44,10 @@ class Search(Guide):
             )
         self.measure, self.copies, self.temperature = measure, k, temperature
         self.segments, self.window = segments, window
+
+    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
+        """Whether its measure can be asked."""
+        return self.measure.fits(checkpoint, known)
 
     @property
     def looked(self) -> int:

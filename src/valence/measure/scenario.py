@@ -15,7 +15,7 @@ from valence.corpus.readers import SUFFIXES, read_corpus
 from valence.corpus.streams import suffix_of
 from valence.data import Document, Sample
 from valence.errors import CorpusError
-from valence.guide import Ask, Guide, generate
+from valence.guide import Ask, Guide, Ledger, generate
 from valence.model import Checkpoint, text_ids
 from valence.model.chat import chat_ids
 from valence.precision import Precision
@@ -99,6 +99,7 @@ def draw(
     seed: int,
     precision: Precision = "fp32",
     guides: Sequence[Guide] = (),
+    ledger: Ledger | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Sample]:
     """What a model writes in a mode, in the order in which texts are finished.
@@ -118,6 +119,7 @@ def draw(
         batch=settings.batch,
         precision=precision,
         guides=guides,
+        ledger=ledger,
         on_progress=on_progress,
     )
     for index, text in written:

@@ -12,8 +12,9 @@ from valence.recipe import MeasureRecipe
 from valence.report.content import MetricInfo
 
 SAMPLES, ABILITIES, SPREAD = "samples", "abilities", "diversity"
-JUDGING, ATTACKS, KNOWING, OTHER = "verdict", "red team", "knowing", "other"
-GROUPS = (SAMPLES, ABILITIES, SPREAD, JUDGING, ATTACKS, KNOWING, OTHER)
+GUIDING, JUDGING, ATTACKS, KNOWING = "guiding", "verdict", "red team", "knowing"
+OTHER = "other"
+GROUPS = (SAMPLES, GUIDING, ABILITIES, SPREAD, JUDGING, ATTACKS, KNOWING, OTHER)
 """Groups of metrics in the order of a page."""
 
 Reading = tuple[str, bool | None, str]
@@ -38,6 +39,12 @@ _SPREAD: dict[str, Reading] = {
     "self_bleu_5": ("self-BLEU-5", None, "each sample against the others; high: all alike"),
     "ended_share": ("ended", None, "share of samples that the model ended itself"),
 }
+_GUIDING: dict[str, Reading] = {
+    "tokens_through_model_per_token": (
+        "tokens through the model / text token", True, "prompts, other contexts and looks too"
+    ),
+    "rejected_segments": ("segments rejected", None, "share of those that were looked at"),
+}  # fmt: skip
 _JUDGING: dict[str, Reading] = {
     VERDICT: (
         "AUROC of the verdict", False, "after held-out segments; 0.5 is chance, 1 is always right"
@@ -105,7 +112,10 @@ def metric_info(name: str, measure: MeasureRecipe) -> MetricInfo:
     base, _, where = name.partition("@")
     if base.startswith("redteam_"):
         return _attack(name, measure)
-    for group, known in ((ABILITIES, _ABILITIES), (SPREAD, _SPREAD), (JUDGING, _JUDGING)):
+    tables = (
+        (GUIDING, _GUIDING), (ABILITIES, _ABILITIES), (SPREAD, _SPREAD), (JUDGING, _JUDGING)
+    )  # fmt: skip
+    for group, known in tables:
         if base in known and base not in measure.metrics and _fits(group, where):
             return _info(name, group, known[base], _at(where, group))
     found = _of_samples(base, measure)

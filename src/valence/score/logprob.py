@@ -63,6 +63,9 @@ class Stretch:
 class LogProb:
     """log p(text | good) - log p(text | bad) under one language model, in nats.
 
+    With `good_prompt` alone it is log p(text) after that prompt: how fluent a text is in the eyes
+    of a model that did not write it.
+
     Either `good` and `bad` are modes of a checkpoint that Valence trained (`good`, `bad` with
     its default tokens; `none` for no token), or `good_prompt` and `bad_prompt` are texts put
     before the document ("" for none). The reward of a segment is the mean over its tokens
@@ -104,7 +107,8 @@ class LogProb:
         if by_mode:
             self._voices = tuple(self._of_mode(mode or "") for mode in (good, bad))
         else:
-            self._voices = tuple(self._of_prompt(p or "") for p in (good_prompt, bad_prompt))
+            prompts = (good_prompt, bad_prompt)
+            self._voices = tuple(self._of_prompt(p) for p in prompts if p is not None)
         self._per = per
         size = window_tokens(self._network.limit, max_tokens, LONGEST)
         self._room = size - max(len(voice.prefix) for voice in self._voices)
@@ -122,7 +126,8 @@ class LogProb:
         self.id = ScorerId(name="logprob", version="1", digest=digest(options))
         first, second = (good, bad) if by_mode else (repr(good_prompt), repr(bad_prompt))
         unit = "mean nats per token" if per == "token" else "nats per segment"
-        self.meaning = f"log p(text | {first}) - log p(text | {second}) by {model}, {unit}"
+        less = "" if len(self._voices) == 1 else f" - log p(text | {second})"
+        self.meaning = f"log p(text | {first}){less} by {model}, {unit}"
 
     def _of_prompt(self, prompt: str) -> Voice:
         ids = [*self._network.prefix, *self._network.token_ids([prompt])[0]]
@@ -166,14 +171,15 @@ class LogProb:
             owners_of(document.text, offsets, segments)
             for (document, segments), (_, offsets) in zip(items, texts, strict=True)
         ]
-        good, bad = self._read([ids for ids, _ in texts], owners)
+        good, *bad = self._read([ids for ids, _ in texts], owners)
+        gains = [plus - minus for plus, minus in zip(good, bad[0], strict=True)] if bad else good
         return [
-            [self._result(gains) for gains in _by_owner(plus - minus, owner, len(segments))]
-            for plus, minus, owner, (_, segments) in zip(good, bad, owners, items, strict=True)
+            [self._result(gained) for gained in _by_owner(gain, owner, len(segments))]
+            for gain, owner, (_, segments) in zip(gains, owners, items, strict=True)
         ]
 
     def _read(self, texts: Sequence[Sequence[int]], owners: Sequence[Owners]) -> list[list[Nats]]:
-        """log p of every token of every text, in one voice and in the other."""
+        """log p of every token of every text, in one voice and in the other, if there is one."""
         # The same windows in both voices, so that each token has the same text before it.
         controls = any(voice.control is not None for voice in self._voices)
         plans = [stretches(1 + begins(owner) * controls, self._room) for owner in owners]
@@ -279,13 +285,15 @@ def _render(
 
 
 def _by_mode(*given: str | None) -> bool:
-    """Whether two modes were given, and not two prompts; raises `ScorerError` otherwise."""
+    """Whether two modes were given, and not a prompt or two; raises `ScorerError` otherwise."""
     good, bad, good_prompt, bad_prompt = given
+    if good_prompt is not None and (good, bad, bad_prompt) == (None, None, None):
+        return False
     for pair, other in (((good, bad), given[2:]), ((good_prompt, bad_prompt), given[:2])):
         if None not in pair and other == (None, None) and pair[0] != pair[1]:
             return pair == (good, bad)
     raise ScorerError(
-        "needs two different modes, or two different prompts",
+        "needs two different modes, or two different prompts, or one prompt",
         where="logprob",
         fix="Give `good` and `bad` (modes of a checkpoint), or `good_prompt` and `bad_prompt`.",
     )

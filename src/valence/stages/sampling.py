@@ -13,9 +13,10 @@ from valence.annotate.local import Submit
 from valence.data import Failure, Findings, Mark, Sample, Score
 from valence.display import Work
 from valence.errors import StoreError
-from valence.guide import Guide
+from valence.guide import Guide, Ledger
 from valence.guide.table import build_guides
 from valence.measure.detector import Detector, calibrate
+from valence.measure.guided import Guided, guided, guided_rows
 from valence.measure.paired import Scored
 from valence.measure.rewards import mark, sample_rows, values_of
 from valence.measure.scenario import FREE, Scenario, by_index, draw, scenarios
@@ -28,6 +29,8 @@ from valence.stages.context import Workspace
 from valence.stages.subject import Subject
 from valence.store import read_json, write_json, write_text
 
+GUIDED = "guided.json"
+"""What guiding the samples of a stage took."""
 SHOWN_SAMPLES = 4
 """Samples per model and mode that the report shows."""
 
@@ -103,6 +106,7 @@ class SampleStages:
             # A processor that writes samples has no time to spare (docs/benchmarks.md, `measure`).
             beside=best_device().type != "cpu",
         )
+        guides, ledger = self._guides(subject, mode, guide), Ledger()
         drawn = draw(
             scenario,
             subject.checkpoint,
@@ -112,7 +116,8 @@ class SampleStages:
             called=way(mode, guide),
             seed=subject.seed,
             precision=self.precision,
-            guides=self._guides(subject, mode, guide),
+            guides=guides,
+            ledger=ledger,
             on_progress=stage.progress,
         )
         samples = []
@@ -122,6 +127,8 @@ class SampleStages:
         samples = by_index(samples)
         write_samples(stage.work / "samples.jsonl", samples)
         stage.facts.update(samples=len(samples), tokens=sum(s.tokens for s in samples))
+        if self.recipe.guides:
+            write_json(stage.work / GUIDED, asdict(guided(samples, guides, ledger)))
         self._begun[name] = scoring
 
     def _guides(self, subject: Subject, mode: str, guide: str | None) -> list[Guide]:
@@ -176,18 +183,18 @@ class SampleStages:
                 for s in shown
             ],
         )  # fmt: skip
-        return Findings(
-            rows=tuple(
-                sample_rows(
-                    samples,
-                    answers,
-                    self.recipe,
-                    scenario=scenario.name,
-                    per_prompt=scenario.per_prompt if scenario.clustered else None,
-                    detectors=self.detectors,
-                )
-            )
+        rows = sample_rows(
+            samples,
+            answers,
+            self.recipe,
+            scenario=scenario.name,
+            per_prompt=scenario.per_prompt if scenario.clustered else None,
+            detectors=self.detectors,
         )
+        told = self.space.path / samples_stage / GUIDED
+        if told.is_file():
+            rows += guided_rows(samples, Guided(**read_json(told)), scenario.name)
+        return Findings(rows=tuple(rows))
 
     def remember(
         self, subject: Subject, mode: str, guide: str | None, scenario: Scenario, stage: str
