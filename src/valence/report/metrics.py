@@ -57,7 +57,7 @@ _JUDGING: dict[str, Reading] = {
         "pairwise accuracy", False, "P(good) is higher for the preferred one; ties count a half"
     ),
     "flag_recall": ("bad text flagged", False, "share flagged at some place"),
-    "flag_false_alarms": ("good text flagged", True, "share, at a threshold from other held-out text"),
+    "flag_false_alarms": ("good text flagged", True, "share, by a threshold of other text"),
     "earliness_mean": ("text before the flag, mean", True, "share of a flagged bad text"),
     "earliness_median": ("text before the flag, median", True, "share of a flagged bad text"),
     "first_flag_before_mark": ("first flag before the mark", None, "share; exact interval"),
