@@ -112,13 +112,15 @@ def fork(texts: Texts, data: st.DataObject) -> None:
     tries = torch.randint(1, WORDS, shape, generator=texts.rng)
     lengths = None
     if data.draw(st.booleans()):
-        lengths = [data.draw(st.integers(0, len(row))) for row in texts.rows]
+        lengths = [
+            [data.draw(st.integers(0, len(row))) for _ in range(shape[1])] for row in texts.rows
+        ]
     before = texts.lattice.columns
     found = texts.lattice.fork(tries, None if lengths is None else torch.tensor(lengths))
     assert texts.lattice.columns == before
     for row, text in enumerate(texts.rows):
-        seen = text if lengths is None else text[: lengths[row]]
         for place, own in enumerate(tries[row].tolist()):
+            seen = text if lengths is None else text[: lengths[row][place]]
             torch.testing.assert_close(
                 found[row, place], texts.state([*seen, *own]), rtol=1e-9, atol=1e-9
             )

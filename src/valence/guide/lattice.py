@@ -118,52 +118,43 @@ class Lattice:
         self.ids_PT = torch.cat([self.ids_PT, known_P[:, None]], dim=1)
         return scores_PV
 
-    def feed(self, ids_PL: torch.Tensor, active_PL: torch.Tensor, last: int) -> torch.Tensor:
-        """Read tokens of each row, those that are active; the states [P, D] after `last`.
-
-        That is one more token, which sees all of its row and is forgotten.
-        """
+    def feed(self, ids_PL: torch.Tensor, active_PL: torch.Tensor) -> None:
+        """Read tokens of each row, those that are active; what is not, its row does not see."""
         rows, held = ids_PL.shape[0], self.columns
-        ending_P1 = ids_PL.new_full((rows, 1), last)
-        itself_P1 = torch.ones_like(active_PL[:, :1])
-        seen_PT = torch.cat([self._seen(rows, held), active_PL, itself_P1], dim=1)
-        read_PL = torch.cat([active_PL, itself_P1], dim=1).long()
-        position_PL = self._length_P[:, None] + read_PL.cumsum(dim=1) - 1
-        output = backbone(self.model)(
-            input_ids=torch.cat([ids_PL, ending_P1], dim=1),
+        seen_PT = torch.cat([self._seen(rows, held), active_PL], dim=1)
+        position_PL = self._length_P[:, None] + active_PL.long().cumsum(dim=1) - 1
+        backbone(self.model)(
+            input_ids=ids_PL,
             attention_mask=seen_PT,
             position_ids=position_PL.clamp(0, self.context - 1),
             past_key_values=self.cache,
             use_cache=True,
         )
-        self.cache.crop(held + ids_PL.shape[1])
-        self._seen_PT = seen_PT[:, :-1]
+        self._seen_PT = seen_PT
         self._length_P = self._length_P + active_PL.sum(dim=1)
         known_PL = ids_PL.where(active_PL, self.eos_id)
         self.ids_PT = torch.cat([self.ids_PT, known_PL], dim=1)
-        states_PD: torch.Tensor = output.last_hidden_state[:, -1]
-        return states_PD
 
     def fork(self, ids_PKL: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """The last hidden states [P, K, D] after K tries of L more tokens, which are forgotten.
 
-        Each try sees its row's text and itself alone. With `lengths` [P] a row's text is only
-        that of its first so many tokens.
+        Each try sees its row's text and itself alone. With `lengths` [P, K] a try comes after only
+        so many of the row's tokens.
         """
         rows, tries, new = ids_PKL.shape
         device, held = ids_PKL.device, self.columns
         past_PT = self._seen(rows, held)
-        length_P = self._length_P
+        past_PKT, length_PK = past_PT[:, None], self._length_P[:, None]
         if lengths is not None:
-            past_PT = past_PT & (past_PT.cumsum(dim=1) <= lengths[:, None])
-            length_P = lengths
+            past_PKT = past_PKT & (past_PT.cumsum(dim=1)[:, None] <= lengths[:, :, None])
+            length_PK = lengths
         own = torch.ones(new, new, dtype=torch.bool, device=device).tril()
         own_QQ = torch.eye(tries, dtype=torch.bool, device=device).repeat_interleave(new, dim=0)
         own_QQ = own_QQ.repeat_interleave(new, dim=1) & own.repeat(tries, tries)
         queries = tries * new
         seen_PQT = torch.cat(
             [
-                past_PT[:, None].expand(-1, queries, -1),
+                past_PKT.expand(-1, tries, -1).repeat_interleave(new, dim=1),
                 own_QQ[None].expand(rows, -1, -1),
             ],
             dim=-1,
@@ -171,7 +162,8 @@ class Lattice:
         bias = torch.zeros(seen_PQT.shape, dtype=self.model.dtype, device=device)
         bias.masked_fill_(~seen_PQT, torch.finfo(self.model.dtype).min)
         step_Q = torch.arange(new, device=device).repeat(tries)
-        position_PQ = (length_P[:, None] + step_Q[None]).clamp(0, self.context - 1)
+        length_PQ = length_PK.expand(-1, tries).repeat_interleave(new, dim=1)
+        position_PQ = (length_PQ + step_Q[None]).clamp(0, self.context - 1)
         output = backbone(self.model)(
             input_ids=ids_PKL.reshape(rows, queries),
             attention_mask=bias[:, None],

@@ -98,41 +98,55 @@ class Verdict:
         """The probability of the best band after each segment."""
         if self._reader is None:
             return self._forked(said, rows)
-        texts: dict[Hashable, list[int]] = {
-            each.row: [
-                token
-                for token in (*each.row.prompt, *each.row.tokens[: each.end])
-                if self._is_text(token)
-            ]
-            for each in said
-        }
+        ends: dict[Hashable, list[int]] = {}
+        texts: dict[Hashable, list[int]] = {}
+        for each in said:
+            texts[each.row] = self._text(each)
+            ends.setdefault(each.row, []).append(len(texts[each.row]))
         before = self._reader.steps
-        states = self._reader.states(texts)
+        states = iter(torch.cat(self._reader.states(texts, ends)))
         self.steps += self._reader.steps - before
-        return [float(value) for value in self._judge(states)]
+        by_row = {row: [next(states) for _ in ends[row]] for row in texts}
+        found = torch.stack([by_row[each.row].pop(0) for each in said])
+        return [float(value) for value in self._judge(found)]
 
     def forget(self, rows: Sequence[Row]) -> None:
         """Of rows that have left nothing is kept."""
         if self._reader is not None:
             self._reader.forget(rows)
 
-    def _is_text(self, token: int) -> bool:
-        return token not in self._controls and token != self._site.band.eos_id
+    def _text(self, said: Said) -> list[int]:
+        return [
+            token
+            for token in (*said.row.prompt, *said.row.tokens[: said.end])
+            if token not in self._controls and token != self._site.band.eos_id
+        ]
 
     def _forked(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
-        """The newest token may not have been read yet, so a look reads the last one again."""
-        places = {each.row: each for each in said}
-        eos_id = self._site.band.eos_id
-        lengths, tries = [], []
+        """In the rows that are written: one pass for all ends of all rows.
+
+        The newest token of a row was not read yet: where a segment ends with it, the last token
+        of each segment is read again.
+        """
+        ends: dict[Row, list[int]] = {}
+        for each in said:
+            ends.setdefault(each.row, []).append(len(each.row.prompt) + each.end)
+        again = any(row.length in found for row, found in ends.items())
+        most = max(map(len, ends.values()))
+        eos_id, lengths, tries = self._site.band.eos_id, [], []
         for row in rows.rows:
-            end = places[row].end if row in places else 0
-            whole = (*row.prompt, *row.tokens[:end])
-            lengths.append(len(whole) - 1)
-            tries.append([[whole[-1], eos_id]])
+            places = ends.get(row, [])
+            places = places + [places[-1] if places else 1] * (most - len(places))
+            whole = (*row.prompt, *row.tokens)
+            lengths.append([place - again for place in places])
+            tries.append([[whole[place - 1], eos_id] if again else [eos_id] for place in places])
         device = rows.lattice.model.device
-        states = rows.fork(torch.tensor(tries, device=device), lengths)[:, 0]
-        index = [rows.rows.index(each.row) for each in said]
-        return [float(value) for value in self._judge(states[index])]
+        states_NKD = rows.fork(torch.tensor(tries, device=device), lengths)
+        places_of = {row: iter(range(len(found))) for row, found in ends.items()}
+        found_SD = torch.stack(
+            [states_NKD[rows.rows.index(each.row), next(places_of[each.row])] for each in said]
+        )
+        return [float(value) for value in self._judge(found_SD)]
 
 
 class Scored:

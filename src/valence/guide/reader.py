@@ -38,8 +38,11 @@ class Reader:
         self.steps = 0
         """Tokens that went through the model."""
 
-    def states(self, texts: Mapping[Hashable, Sequence[int]]) -> torch.Tensor:
-        """The state after EOS [P, D] of each text, given as its text tokens."""
+    def states(
+        self, texts: Mapping[Hashable, Sequence[int]], ends: Mapping[Hashable, Sequence[int]]
+    ) -> list[torch.Tensor]:
+        """The states after EOS [E, D] at `ends` of each text, counted in its text tokens."""
+        before = len(self._head) + len(self._rest)
         wanted = {key: [*self._head, *self._rest, *tokens] for key, tokens in texts.items()}
         for key, tokens in wanted.items():
             if key in self._keys:
@@ -49,28 +52,36 @@ class Reader:
                     self.lattice.keep(place, common)
                     del self._read[place][common:]
         self._begin([key for key in wanted if key not in self._keys])
+        self._read_on(wanted)
+        most = max(len(each) for each in ends.values())
+        lengths = [[before + end for end in _filled(ends.get(key, ()), most)] for key in self._keys]
+        device = self.lattice.model.device
+        tries_PK1 = torch.full((len(self._keys), most, 1), self._eos_id, device=device)
+        states_PKD = self.lattice.fork(tries_PK1, torch.tensor(lengths, device=device))
+        self.steps += tries_PK1.numel()
+        return [states_PKD[self._keys.index(key), : len(ends[key])] for key in texts]
+
+    def _read_on(self, wanted: Mapping[Hashable, Sequence[int]]) -> None:
+        """Read what is new of each text."""
         new = [
-            wanted[key][len(read) :] if key in wanted else []
+            list(wanted[key][len(read) :]) if key in wanted else []
             for key, read in zip(self._keys, self._read, strict=True)
         ]
-        device = self.lattice.model.device
         width = max(map(len, new))
+        if not width:
+            return
+        missing = [width - len(each) for each in new]
+        device = self.lattice.model.device
         ids_PL = torch.tensor(
-            [[*[self._eos_id] * (width - len(each)), *each] for each in new],
-            dtype=torch.long,
+            [[*[self._eos_id] * gap, *each] for gap, each in zip(missing, new, strict=True)],
             device=device,
-        ).view(len(new), width)
-        active_PL = torch.tensor(
-            [[False] * (width - len(each)) + [True] * len(each) for each in new],
-            dtype=torch.bool,
-            device=device,
-        ).view(len(new), width)
-        states_PD = self.lattice.feed(ids_PL, active_PL, self._eos_id)
+        )
+        column_1L = torch.arange(width, device=device)[None]
+        self.lattice.feed(ids_PL, column_1L >= torch.tensor(missing, device=device)[:, None])
         for read, tokens in zip(self._read, new, strict=True):
             read += tokens
-        self.steps += sum(map(len, new)) + len(new)
+        self.steps += sum(map(len, new))
         self.lattice.tidy(max(map(len, self._read)))
-        return states_PD[[self._keys.index(key) for key in wanted]]
 
     def forget(self, keys: Sequence[Hashable]) -> None:
         """These texts are not asked about again."""
@@ -113,3 +124,8 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
         if a != b:
             return place
     return min(len(one), len(other))
+
+
+def _filled(ends: Sequence[int], count: int) -> list[int]:
+    """As many ends: the last again, or the beginning where there are none."""
+    return [*ends, *[ends[-1] if ends else 0] * (count - len(ends))]

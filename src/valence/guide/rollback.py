@@ -132,16 +132,20 @@ class Rollback(Guide):
             said = []
             for row in rows.rows:
                 passage = self._passages.setdefault(row, _Passage())
-                ends = self._ends.after(row, passage.passed)
-                if ends:
-                    said.append(Said(row=row, begin=passage.passed, end=ends[0]))
+                begin = passage.passed
+                for end in self._ends.after(row, begin):
+                    said.append(Said(row=row, begin=begin, end=end))
+                    begin = end
             if not said:
                 return
-            values = self.measure.values(said, rows)
-            for each, value in zip(said, values, strict=True):
-                self._decide(each, value, rows)
+            failed: set[Row] = set()
+            for each, value in zip(said, self.measure.values(said, rows), strict=True):
+                # What follows a segment that failed was taken back with it.
+                if each.row not in failed and not self._decide(each, value, rows):
+                    failed.add(each.row)
 
-    def _decide(self, said: Said, value: float | None, rows: Rows) -> None:
+    def _decide(self, said: Said, value: float | None, rows: Rows) -> bool:
+        """Whether a segment passes; if not, its row goes on from before it."""
         row, passage = said.row, self._passages[said.row]
         passes = value is not None and value >= self.threshold
         text = self._site.checkpoint.tokenizer.decode(
@@ -150,7 +154,7 @@ class Rollback(Guide):
         self._log.setdefault(row.number, []).append((text, value, passes))
         if passes:
             self._pass(passage, said.end)
-            return
+            return True
         tokens = row.tokens[said.begin : said.end]
         ended = row.ended and said.end == len(row.tokens)
         if value is not None and (passage.best is None or value > passage.best[0]):
@@ -164,8 +168,9 @@ class Rollback(Guide):
         if passage.tries <= self.retries:
             if self.lower and first is not None:
                 passage.lowered.add(first)
-            return
-        self._give_up(row, passage, rows)
+        else:
+            self._give_up(row, passage, rows)
+        return False
 
     def _give_up(self, row: Row, passage: _Passage, rows: Rows) -> None:
         best = passage.best

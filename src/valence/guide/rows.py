@@ -158,7 +158,7 @@ class Rows:
         active_N = torch.arange(len(self.rows), device=device) == place
         active_PL = self._each(active_N)[:, None].expand(-1, len(tokens))
         ids_PL = torch.stack([self._in_contexts(ids_N) for ids_N in ids_NL.unbind(1)], dim=1)
-        self.lattice.feed(ids_PL, active_PL, self.eos_id)
+        self.lattice.feed(ids_PL, active_PL)
         self.steps += len(tokens) * self.width
         row.tokens += tokens
         row.text += sum(token not in self.control_ids for token in tokens)
@@ -176,10 +176,12 @@ class Rows:
         self._next_N = self._next_N.clone()
         self._next_N[to] = self._next_N[at].clone()
 
-    def fork(self, tries_NKL: torch.Tensor, lengths: Sequence[int] | None = None) -> torch.Tensor:
+    def fork(
+        self, tries_NKL: torch.Tensor, lengths: Sequence[Sequence[int]] | None = None
+    ) -> torch.Tensor:
         """The last hidden states [N, K, D] after K tries of L more tokens, in the own context.
 
-        With `lengths` a row's text is that of its first so many tokens, the prompt's among them.
+        With `lengths` [N, K] a try comes after so many tokens of its row, the prompt's among them.
         Otherwise it is all that was read, to which the newest token does not belong.
         """
         length_P = None
