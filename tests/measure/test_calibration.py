@@ -305,3 +305,12 @@ def test_large_sets_take_moments() -> None:
     ece(said, truth, clusters=owners, seed=0)
     selective(said, truth, clusters=owners)
     assert time.process_time() - start < 5
+
+
+def test_a_brier_score_of_a_few_clusters_is_at_most_1() -> None:
+    truth = np.repeat([1, 0, 0, 0], [2, 300, 1, 1])
+    owners = np.repeat([0, 1, 2, 3], [2, 300, 1, 1])
+    said = np.where(owners == 1, 0.05, 0.95)
+    found = brier(said, truth, clusters=owners, resamples=500, seed=0)
+    assert found.high is not None
+    assert found.high <= 1

@@ -6,7 +6,7 @@ Legend: N items, B bins, G clusters. Probabilities are those of `truth` being tr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,9 @@ def brier(
     said, true = _checked(probabilities, truth)
     if len(said) == 0 or np.isnan(said).any():
         return nothing()
-    return mean((said - true) ** 2, clusters=clusters, resamples=resamples, seed=seed)
+    found = mean((said - true) ** 2, clusters=clusters, resamples=resamples, seed=seed)
+    # Of a few clusters an interval may reach beyond what there can be.
+    return found if found.high is None else replace(found, high=min(found.high, 1.0))
 
 
 def calibration_error(
