@@ -8,10 +8,21 @@ from typing import Annotated
 import typer
 
 from valence import __version__
-from valence.cli import annotation, evaluation, journey, models, rewards
+from valence.cli import annotation, evaluation, guiding, journey, models, rewards
 from valence.cli.console import app, err, out
 
-__all__ = ["annotation", "app", "err", "evaluation", "journey", "main", "models", "out", "rewards"]
+__all__ = [
+    "annotation",
+    "app",
+    "err",
+    "evaluation",
+    "guiding",
+    "journey",
+    "main",
+    "models",
+    "out",
+    "rewards",
+]
 
 
 def _version(asked: bool) -> None:

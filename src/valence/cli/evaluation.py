@@ -97,7 +97,7 @@ def measure_command(
         measure["modes"] = mode
     override(tree, overrides or [])
     check_flags(resume, overwrite)
-    _evaluate(
+    evaluate_and_print(
         build_part(EvaluationRecipe, tree, where=recipe or "command line"),
         out_dir, resume, overwrite, dry_run,
     )  # fmt: skip
@@ -117,14 +117,15 @@ def _measure_recipe(
     found = load_any(source, overrides or [])
     if isinstance(found, EvaluationRecipe):
         check_flags(resume, overwrite)
-        _evaluate(found, out_dir, resume, overwrite, dry_run)
+        evaluate_and_print(found, out_dir, resume, overwrite, dry_run)
     else:
         journey(source, out_dir, overrides, resume, overwrite, dry_run, "measure")
 
 
-def _evaluate(
+def evaluate_and_print(
     recipe: Any, out_dir: Path | None, resume: bool, overwrite: bool, dry_run: bool
 ) -> None:
+    """Carry out an evaluation with bars, and print what it found."""
     import sys
 
     if dry_run:

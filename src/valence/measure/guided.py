@@ -1,64 +1,70 @@
-"""What a guide took: tokens that went through the model, and segments that were written anew."""
+"""What a guide took, and what it promises: tokens, segments written anew, segments still bad.
+
+An independent scorer says which segments are bad: one that the guide did not look at, or the
+bound is on the guide's own opinion.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from valence.data import Measurement, Sample
+from valence.annotate.judge import score_document
+from valence.corpus.segment import build_segmenter
+from valence.data import Document, Measurement, Result, Sample, Score, tile
 from valence.guide import Guide, Ledger, Rollback
 from valence.measure.scenario import metric_at
 from valence.measure.statistics import Estimate, share_of
+from valence.recipe import CertifyRecipe
+from valence.score.table import build_scorer
 
 COST = "tokens_through_model_per_token"
 REJECTED = "rejected_segments"
+BAD = "bad_segments"
+FALSE_ALARMS = "good_segments_rejected"
+
+Looked = tuple[str, float | None, bool]
+"""A segment that a supervisor looked at: its text, its value, whether it passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guided:
-    """Tokens that went through the model for all samples, and what a supervisor decided.
-
-    Of each sample: how many segments it looked at, how many it rejected, and how many of these
-    could not be measured.
-    """
+    """Tokens that went through the model for all samples, and the segments of each [N][S]."""
 
     tokens: int
-    looked_at: tuple[int, ...] = ()
-    rejected: tuple[int, ...] = ()
-    unjudged: tuple[int, ...] = ()
+    looked: tuple[tuple[Looked, ...], ...] = ()
 
 
 def guided(samples: Sequence[Sample], guides: Sequence[Guide], ledger: Ledger) -> Guided:
     """What guides did to samples, in their order."""
+    looked: tuple[tuple[Looked, ...], ...] = ()
     for guide in guides:
         if isinstance(guide, Rollback):
-            told = [guide.verdicts(sample.index) for sample in samples]
-            return Guided(
-                tokens=ledger.tokens,
-                looked_at=tuple(len(each.passed) for each in told),
-                rejected=tuple(each.passed.count(False) for each in told),
-                unjudged=tuple(each.values.count(None) for each in told),
+            found = [guide.verdicts(sample.index) for sample in samples]
+            looked = tuple(
+                tuple(zip(each.texts, each.values, each.passed, strict=True)) for each in found
             )
-    return Guided(tokens=ledger.tokens)
+    return Guided(tokens=ledger.tokens, looked=looked)
 
 
-def guided_rows(samples: Sequence[Sample], told: Guided, scenario: str) -> list[Measurement]:
+def guided_rows(
+    samples: Sequence[Sample], told: Guided, scenario: str, certify: CertifyRecipe | None
+) -> list[Measurement]:
     """Cost by text token, and the share of segments that were rejected, as rows of results.
 
-    The cost is of the batch as a whole, so it has no interval.
+    The cost is of the batch as a whole, so it has no interval. With `certify` also the share of
+    emitted segments that are bad, and that of good ones that were rejected.
     """
-    first = samples[0]
     tokens = sum(sample.tokens for sample in samples)
     cost = told.tokens / tokens if tokens else None
     found = {COST: (Estimate(value=cost, low=None, high=None, count=len(samples)), 0)}
-    if told.looked_at:
-        flags = [
-            place < rejected
-            for count, rejected in zip(told.looked_at, told.rejected, strict=True)
-            for place in range(count)
-        ]
-        owners = [place for place, count in enumerate(told.looked_at) for _ in range(count)]
-        found[REJECTED] = (share_of(flags, clusters=owners), sum(told.unjudged))
+    if told.looked:
+        passed = [looked[2] for each in told.looked for looked in each]
+        unknown = sum(looked[1] is None for each in told.looked for looked in each)
+        found[REJECTED] = _share([not each for each in passed], _owners(told), unknown)
+    if certify is not None:
+        found |= _certified(samples, told, certify)
+    first = samples[0]
     return [
         estimate.measurement(
             model=first.model,
@@ -69,3 +75,54 @@ def guided_rows(samples: Sequence[Sample], told: Guided, scenario: str) -> list[
         )
         for name, (estimate, failures) in found.items()
     ]
+
+
+def _owners(told: Guided) -> list[int]:
+    return [place for place, each in enumerate(told.looked) for _ in each]
+
+
+def _share(flags: Sequence[bool], owners: Sequence[int], failures: int) -> tuple[Estimate, int]:
+    return share_of([float(flag) for flag in flags], clusters=owners), failures
+
+
+def _certified(
+    samples: Sequence[Sample], told: Guided, recipe: CertifyRecipe
+) -> dict[str, tuple[Estimate, int]]:
+    scorer = build_scorer(recipe.scorer)
+    split = build_segmenter(recipe.segments)
+    emitted: list[tuple[bool, int]] = []
+    alarms: list[tuple[bool, int]] = []
+    failures = unknown = 0
+
+    def results(text: str, start: int) -> list[Result]:
+        """Of the segments of what stands after a place; what is before is seen, not asked about."""
+        after = [start + end for end in split(text[start:])]
+        document = Document(id="a sample", text=text, source="")
+        ends = [start, *after] if start else after
+        return score_document(scorer, document, tile(ends))[-len(after) :] if after else []
+
+    for place, sample in enumerate(samples):
+        for result in results(sample.prompt + sample.text, len(sample.prompt)):
+            if isinstance(result, Score):
+                bad = result.value < recipe.bad_below
+                emitted.append((bad, place))
+                alarms += [] if bad else [(False, place)]
+            else:
+                failures += 1
+        before = sample.prompt
+        for text, _, passes in told.looked[place] if told.looked else ():
+            if not passes and text:
+                (*_, result) = results(before + text, len(before))
+                if not isinstance(result, Score):
+                    unknown += 1
+                elif result.value >= recipe.bad_below:
+                    alarms.append((True, place))
+            before += text if passes else ""
+    found = {BAD: _share(*_unzipped(emitted), failures)}
+    if told.looked:
+        found[FALSE_ALARMS] = _share(*_unzipped(alarms), unknown)
+    return found
+
+
+def _unzipped(pairs: Sequence[tuple[bool, int]]) -> tuple[list[bool], list[int]]:
+    return [flag for flag, _ in pairs], [owner for _, owner in pairs]

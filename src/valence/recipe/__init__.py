@@ -21,6 +21,7 @@ from valence.recipe.load import (
     read_value,
 )
 from valence.recipe.measure import (
+    CertifyRecipe,
     DetectorRecipe,
     LabelledRecipe,
     MeasureRecipe,
@@ -49,6 +50,7 @@ __all__ = [
     "AbilityRecipe",
     "AdapterRecipe",
     "AnyRecipe",
+    "CertifyRecipe",
     "ControlRecipe",
     "CorpusRecipe",
     "DetectorRecipe",

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from valence.recipe.ability import AbilityRecipe, HarnessRecipe
+from valence.recipe.corpus import SegmentRecipe
 from valence.recipe.judging import JudgingRecipe
 from valence.recipe.knowing import KnowingRecipe
 from valence.recipe.part import Name, Options, Part, Positive
@@ -108,6 +109,16 @@ class LabelledRecipe(Part):
     """Where bands begin, for models without a scheme of their own, worst band first."""
 
 
+class CertifyRecipe(Part):
+    """A bound on how much of what leaves is bad, in the eyes of a scorer that no guide looks at."""
+
+    scorer: Spec
+    """Rewards of segments, each in view of all that stands before it."""
+    bad_below: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    """A segment with a lower reward is bad."""
+    segments: SegmentRecipe = SegmentRecipe(kind="line")
+
+
 class MeasureRecipe(Part):
     """Measures, fixed before looking."""
 
@@ -121,6 +132,8 @@ class MeasureRecipe(Part):
     guides: dict[Name, Spec | tuple[Spec, ...]] = Field(default_factory=dict)
     """Guides, or several that work together, by a name of their own: each is measured in every mode
     that it can guide, as MODE+NAME. See `docs/guiding.md`."""
+    certify: CertifyRecipe | None = None
+    """What share of the segments that leave is bad, with each guide and without."""
     workers: Annotated[int, Field(ge=0)] = 2
     """Processes that score: while the model writes if it does so on an accelerator, or else when a
     set of samples is written; 0: this process alone."""

@@ -43,6 +43,8 @@ _GUIDING: dict[str, Reading] = {
     "tokens_through_model_per_token": (
         "tokens through the model / text token", True, "prompts, other contexts and looks too"
     ),
+    "bad_segments": ("segments that left and are bad", True, "in an independent scorer's eyes"),
+    "good_segments_rejected": ("good segments rejected", True, "false alarms by that scorer"),
     "rejected_segments": ("segments rejected", None, "share of those that were looked at"),
 }  # fmt: skip
 _JUDGING: dict[str, Reading] = {

@@ -127,7 +127,7 @@ class SampleStages:
         samples = by_index(samples)
         write_samples(stage.work / "samples.jsonl", samples)
         stage.facts.update(samples=len(samples), tokens=sum(s.tokens for s in samples))
-        if self.recipe.guides:
+        if self.recipe.guides or self.recipe.certify is not None:
             write_json(stage.work / GUIDED, asdict(guided(samples, guides, ledger)))
         self._begun[name] = scoring
 
@@ -154,7 +154,16 @@ class SampleStages:
             "headline": self.recipe.first,
             "resamples": self.recipe.resamples,
             "scorers": [asdict(build_scorer(m.scorer).id) for m in self.recipe.metrics.values()],
+            **self._certified(),
         }
+
+    def _certified(self) -> dict[str, Any]:
+        """What certifying depends on, if it was asked for."""
+        recipe = self.recipe.certify
+        if recipe is None:
+            return {}
+        scorer = asdict(build_scorer(recipe.scorer).id)
+        return {"certify": recipe.model_dump(mode="json"), "certified_by": scorer}
 
     def scored(self, scenario: Scenario, samples_stage: str, work: Path) -> Findings:
         """Rows of results for stored samples; scores and what a page shows go into `work`."""
@@ -193,7 +202,9 @@ class SampleStages:
         )
         told = self.space.path / samples_stage / GUIDED
         if told.is_file():
-            rows += guided_rows(samples, Guided(**read_json(told)), scenario.name)
+            rows += guided_rows(
+                samples, Guided(**read_json(told)), scenario.name, self.recipe.certify
+            )
         return Findings(rows=tuple(rows))
 
     def remember(
