@@ -27,7 +27,14 @@ from valence.report.content import Report
 from valence.report.figures import strip_figure
 from valence.report.front import front_picture
 from valence.report.journey import build_report
-from valence.report.metrics import CONFIDENCE, GROUPS, KNOWING, confidence_in, metric_info
+from valence.report.metrics import (
+    CONFIDENCE,
+    GROUPS,
+    JUDGING,
+    KNOWING,
+    confidence_in,
+    metric_info,
+)
 from valence.report.page import look_of
 from valence.report.reading import read_conclusions, read_rows
 from valence.report.seeds import Summary, by_seed, summarise
@@ -36,6 +43,22 @@ DOCS = Path(__file__).parent
 SHORT = ("local_violations_per_kchar", "file_violations_per_kchar", "loss_per_text_token")
 
 
+VERDICTS = (
+    {f"{VERDICT}@{share}%": f"AUROC at {share}%" for share in (10, 25, 50, 75)}
+    | {VERDICT: "at the end", "verdict_ece": "ECE", "verdict_brier": "Brier"}
+    | {"pairwise_accuracy": "pairs told right"},
+    {
+        f"{VERDICT}@200tokens": "AUROC after 200 tokens",
+        f"{VERDICT}@200tokens-whole": "of the same, at the end",
+        f"{VERDICT}@200tokens-gain": "what the rest adds",
+        "flag_recall": "bad text flagged",
+        "flag_false_alarms": "good text flagged",
+        "earliness_mean": "share of text before the flag",
+        "first_flag_inside_mark": "first flag inside a mark",
+        "first_flag_in_marked_segment": "in a marked segment",
+    },
+)
+"""Columns of the tables of verdicts: metrics, and what they are called there."""
 COLUMNS = 7
 """Metrics in one table at the most."""
 
@@ -132,9 +155,31 @@ def grouped(rows: list[Measurement], measure: MeasureRecipe) -> list[str]:
     lines = []
     for group in (name for name in GROUPS if name in found):
         names = list(found[group])
+        if group == JUDGING:
+            lines += verdicts(rows, names)
+            continue
         for first in range(0, len(names), COLUMNS):
             lines += [*pivot(rows, names[first : first + COLUMNS], measure), ""]
     return lines + confidences(rows, measure)
+
+
+def verdicts(rows: list[Measurement], measured: list[str]) -> list[str]:
+    """How well each judge of each model tells: by how much of the text, how early, and where."""
+    cells = {key: summarise(seeds) for key, seeds in by_seed(rows).items()}
+    lines = []
+    for columns in VERDICTS:
+        names = [name for name in columns if name in measured]
+        if not names:
+            continue
+        lines += ["| model, judge | " + " | ".join(columns[name] for name in names) + " |"]
+        lines += ["|---|" + "---|" * len(names)]
+        for model, mode in dict.fromkeys((model, mode) for model, mode, _ in cells):
+            own = [cells.get((model, mode, name)) for name in names]
+            # What says the same of every text is on the page, to hold Brier scores against.
+            if mode != "constant" and any(one and one.value is not None for one in own):
+                lines.append(f"| {model}, {mode} | " + " | ".join(map(cell, own)) + " |")
+        lines.append("")
+    return lines
 
 
 def confidences(rows: list[Measurement], measure: MeasureRecipe) -> list[str]:
