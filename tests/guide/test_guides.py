@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -13,12 +14,14 @@ from lettered import SCHEME, lettered
 from scipy.optimize import minimize
 from scipy.stats import chisquare
 from small_models import checkpoint as other_family
+from transformers import GenerationConfig, LogitsProcessorList
 
 from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide import (
     Ask,
     Contrast,
+    ContrastProcessor,
     Guide,
     Ledger,
     Lookahead,
@@ -35,11 +38,12 @@ from valence.guide import (
 )
 from valence.guide.contrast import contrasted
 from valence.guide.measures import Said
+from valence.guide.modes import hold
 from valence.guide.protocol import Site
 from valence.guide.rectify import tilted
 from valence.guide.rows import Row, Rows
 from valence.guide.verdict import verdict_of
-from valence.model import Checkpoint, backbone, text_ids
+from valence.model import Checkpoint, backbone, continuation, text_ids
 
 PROMPTS = ["", "the cat", "no one saw"]
 
@@ -152,6 +156,37 @@ def test_contrast_by_the_formula() -> None:
         wanted[4:] = p[4:]
         np.testing.assert_allclose(found[row], wanted, rtol=1e-5)
         assert found[row].sum() == pytest.approx(1)
+
+
+def test_contrast_guides_anybodys_generate() -> None:
+    used = lettered()
+    prefix, band = hold(used, SCHEME.token_ids(used.tokenizer), "good")
+    eos = used.tokenizer.eos_token_id
+    prompts = [[eos, *prefix, *text_ids(used.tokenizer, prompt)] for prompt in PROMPTS]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[eos] * (width - len(each)) + each for each in prompts])
+    lengths = torch.tensor([len(each) for each in prompts])
+    mask = torch.arange(width)[None] >= (width - lengths)[:, None]
+    out = used.model.generate(
+        ids,
+        attention_mask=mask.long(),
+        logits_processor=LogitsProcessorList([ContrastProcessor(used, SCHEME, 0.7), band]),
+        generation_config=GenerationConfig(
+            do_sample=False, max_new_tokens=20, eos_token_id=eos, pad_token_id=eos
+        ),
+    )[:, width:]
+    asks = asks_for(used.tokenizer, PROMPTS, per_prompt=1, seed=0)
+    ours = dict(
+        generate(used, SCHEME, "good", asks, max_tokens=20, temperature=0.0, guides=[Contrast(0.7)])
+    )
+    controls = SCHEME.token_ids(used.tokenizer)
+    for number, prompt in enumerate(PROMPTS):
+        theirs = itertools.takewhile(lambda t: t != eos, out[number].tolist())
+        text = [token for token in theirs if token not in controls]
+        before = text_ids(used.tokenizer, prompt)
+        # They count control tokens among the 20.
+        assert ours[number].text.startswith(continuation(used.tokenizer, before, text).rstrip("�"))
+        assert len(text) > 5
 
 
 def test_each_ask_may_have_its_own_alpha() -> None:

@@ -2,7 +2,7 @@
 
 from valence.guide.ask import Ask, Written, asks_for
 from valence.guide.band import BandProcessor
-from valence.guide.contrast import Contrast
+from valence.guide.contrast import Contrast, ContrastProcessor
 from valence.guide.guides import Ledger
 from valence.guide.lookahead import Lookahead
 from valence.guide.loop import generate
@@ -18,6 +18,7 @@ __all__ = [
     "Ask",
     "BandProcessor",
     "Contrast",
+    "ContrastProcessor",
     "Guide",
     "Ledger",
     "Lookahead",

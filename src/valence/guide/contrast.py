@@ -9,9 +9,12 @@ import math
 from collections.abc import Sequence
 
 import torch
+from transformers import LogitsProcessor
 
 from valence.control import ControlScheme
 from valence.errors import ControlError
+from valence.guide.cache import growing_cache
+from valence.guide.modes import hold
 from valence.guide.protocol import Guide, Site, Step
 from valence.model import Checkpoint
 
@@ -44,6 +47,65 @@ def contrasted(
     return torch.where(unmoved, good_NV, guided_NV)
 
 
+class ContrastProcessor(LogitsProcessor):
+    """`contrasted` for anybody's `generate()`: it reads the bad context itself, with a cache.
+
+    The text begins with EOS and a band's control token, as the checkpoint's tokenizer puts them;
+    rows of different lengths are padded with EOS at the left. A `BandProcessor` goes after it. One
+    object is for one call of `generate()` without beams. Raises `ControlError` as `Contrast` does.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        known: ControlScheme,
+        alpha: float = 1.0,
+        plausible: float = 0.1,
+    ) -> None:
+        self._guide = Contrast(alpha, plausible)
+        scheme, ids = checkpoint.scheme, known.token_ids(checkpoint.tokenizer)
+        if scheme is None:
+            raise _nothing_against("none", known=False)
+        self._good, self._bad = ids[scheme.best], ids[0]
+        _, band = hold(checkpoint, ids, scheme.modes[scheme.best])
+        self._eos_id, device = band.eos_id, checkpoint.model.device
+        self._never = torch.cat([band.banned, torch.tensor([band.eos_id])]).to(device)
+        self._model, self._cache, self._read = checkpoint.model, growing_cache(checkpoint.model), 0
+
+    @torch.inference_mode()
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Contrasted log-probabilities [N, V] after the tokens so far [N, T]."""
+        # The last EOS of those at the left begins the text.
+        leading_NT = (input_ids == self._eos_id).long().cumprod(dim=1)
+        mask_NT = leading_NT.roll(-1, dims=1).bool()
+        mask_NT[:, -1] = False
+        seen_NT = ~(leading_NT.bool() & mask_NT)
+        new_NT = input_ids[:, self._read :]
+        position_NT = (seen_NT.long().cumsum(dim=1) - 1).clamp(min=0)[:, self._read :]
+        output = self._model(
+            input_ids=torch.where(new_NT == self._good, self._bad, new_NT),
+            attention_mask=seen_NT,
+            position_ids=position_NT,
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._read = input_ids.shape[1]
+        guide = self._guide
+        return contrasted(
+            scores, output.logits[:, -1], guide.alphas[0], self._never, guide.plausible
+        )
+
+
+def _nothing_against(mode: str, *, known: bool) -> ControlError:
+    return ControlError(
+        f"there is nothing to hold mode `{mode}` against"
+        if known
+        else "the model has no control tokens",
+        where="contrast",
+        fix="Contrast needs a model trained with control tokens, in its good mode.",
+    )
+
+
 class Contrast(Guide):
     """Write in the good mode, away from the bad one by `alpha`; 0 is the mode itself.
 
@@ -71,13 +133,7 @@ class Contrast(Guide):
         """Raises `ControlError` unless the mode is a band other than the worst."""
         scheme = site.checkpoint.scheme
         if scheme is None or not self.fits(site.checkpoint, site.known, site.mode):
-            raise ControlError(
-                f"there is nothing to hold mode `{site.mode}` against"
-                if scheme is not None
-                else "the model has no control tokens",
-                where="contrast",
-                fix="Contrast needs a model trained with control tokens, in its good mode.",
-            )
+            raise _nothing_against(site.mode, known=scheme is not None)
         if len(self.alphas) not in (1, len(site.asks)):
             raise ControlError(
                 f"there are {len(self.alphas)} alphas for {len(site.asks)} texts",
