@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from valence import cli
+from valence.guide.table import GUIDES
 from valence.objective.table import OBJECTIVES, build_objective
 from valence.recipe import EvaluationRecipe, MeasureRecipe, build_part, build_recipe
 from valence.score.table import SCORERS
@@ -32,7 +33,8 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_every_command_has_its_verb_and_its_options(page: str, line: str) -> None:
     _, verb, *words = shlex.split(line, comments=True)
-    helped = CliRunner().invoke(cli.app, [verb, "--help"] if verb[0] != "-" else ["--help"])
+    path = [verb, words[0]] if verb == "guide" else [verb]
+    helped = CliRunner().invoke(cli.app, [*path, "--help"] if verb[0] != "-" else ["--help"])
     assert helped.exit_code == 0, (page, line)
     for word in [verb, *words]:
         if word.startswith("-"):
@@ -84,6 +86,11 @@ def test_the_evaluations_shown_are_evaluations() -> None:
 
 PLAIN = {"headline", "workers", "window", "loss_chars", "resamples"}
 """Parts of the measures that the page need not explain."""
+
+
+def test_every_guide_of_the_table_is_in_the_guide() -> None:
+    page = (ROOT / "docs" / "guiding.md").read_text(encoding="utf-8")
+    assert [name for name in GUIDES if f"| `{name}` |" not in page] == []
 
 
 def test_every_objective_of_the_table_is_in_the_guide_and_in_the_readme() -> None:
