@@ -5,9 +5,9 @@
 The model of the packaged recipe `demo` with fresh weights and a tokenizer of its own, which ends a
 line after 12 tokens or so (a hook on the head makes line breaks that likely). Each side writes
 four times as many texts as a batch has rows, to the limit. Verdicts are asked of the same model,
-which has no control tokens then; `contrast` and `steer` work in its good mode, against that mode unguided.
-Rejection is by chance, so that its share is known; rejected tokens stand in the note. Counted are
-text tokens that left. Runs on CUDA where there is one, else on the processor.
+which has no control tokens then; `contrast` and `steer` work in its good mode, against that mode
+unguided. Rejection is by chance, so that its share is known; rejected tokens stand in the note.
+Counted are text tokens that left. Runs on CUDA where there is one, else on the processor.
 """
 
 from __future__ import annotations
