@@ -78,7 +78,9 @@ def test_whatever_happened_each_row_is_read_as_it_is_alone(
 def act(texts: Texts, data: st.DataObject) -> None:
     lattice, count = texts.lattice, len(texts.rows)
     rows = st.integers(0, count - 1)
-    kind = data.draw(st.sampled_from(["read", "wait", "keep", "copy", "leave", "join", "fork"]))
+    kind = data.draw(
+        st.sampled_from(["read", "wait", "keep", "copy", "leave", "join", "fork", "feed"])
+    )
     if kind == "read":
         for _ in range(data.draw(st.integers(1, 6))):
             texts.read([True] * count)
@@ -105,6 +107,20 @@ def act(texts: Texts, data: st.DataObject) -> None:
         texts.begin(data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=2)))
     elif kind == "fork":
         fork(texts, data)
+    elif kind == "feed":
+        feed(texts, data)
+
+
+def feed(texts: Texts, data: st.DataObject) -> None:
+    """Several tokens at once, of each row as many as it likes."""
+    width = data.draw(st.integers(1, 4))
+    active = [
+        data.draw(st.lists(st.booleans(), min_size=width, max_size=width)) for _ in texts.rows
+    ]
+    ids = torch.randint(1, WORDS, (len(texts.rows), width), generator=texts.rng)
+    texts.lattice.feed(ids, torch.tensor(active))
+    for row, tokens, goes in zip(texts.rows, ids.tolist(), active, strict=True):
+        row += [token for token, own in zip(tokens, goes, strict=True) if own]
 
 
 def fork(texts: Texts, data: st.DataObject) -> None:
