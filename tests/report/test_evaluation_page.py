@@ -14,7 +14,7 @@ from test_page import Reader
 
 from valence.data import Measurement
 from valence.errors import MissingFileError, StoreError
-from valence.recipe import EvaluationRecipe, build_part
+from valence.recipe import EvaluationRecipe, MeasureRecipe, build_part
 from valence.report.content import Report
 from valence.report.directory import write_any_page
 from valence.report.drawing import Look
@@ -215,12 +215,18 @@ def test_ability_is_what_was_measured() -> None:
     def rows(*names: str) -> list[Measurement]:
         return [Measurement(**row("m", "none", name, 1.0, 0.1, 0)) for name in names]
 
+    metric = {"scorer": "pep8"}
+    measure = MeasureRecipe.model_validate({"metrics": {"harm": metric}})
     both = rows("bits_per_byte@a", "loss_per_text_token@a", "harm@p")
-    assert front_metrics(both, "harm") == ("loss_per_text_token@a", "harm@p")
+    assert front_metrics(both, measure) == ("loss_per_text_token@a", "harm@p")
     own = [*both, *rows("bits_per_byte", "harm")]
-    assert front_metrics(own, "harm") == ("bits_per_byte", "harm")
-    assert front_metrics(rows("harm"), "harm") == ("loss_per_text_token", "harm")
-    assert front_metrics(both, None)[1] == "verdict_auroc"
+    assert front_metrics(own, measure) == ("bits_per_byte", "harm")
+    assert front_metrics(rows("harm"), measure) == ("loss_per_text_token", "harm")
+    assert front_metrics(both, MeasureRecipe())[1] == "verdict_auroc"
+    told = MeasureRecipe.model_validate(
+        {"metrics": {"harm": metric, "loss_of_it": metric}, "fluency": "loss_of_it"}
+    )
+    assert front_metrics([*own, *rows("loss_of_it")], told) == ("loss_of_it", "harm")
 
 
 def test_one_table_has_what_each_read_out_says(report: Report) -> None:

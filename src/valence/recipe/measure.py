@@ -125,6 +125,9 @@ class MeasureRecipe(Part):
     metrics: dict[Name, MetricRecipe] = Field(default_factory=dict)
     headline: str | None = None
     """The metric that conclusions are drawn from; the first if not given."""
+    fluency: Name | None = None
+    """The metric that the front draws the headline against, for instance the loss of samples under
+    another model; the models' loss on held-out text if not given."""
     scenarios: dict[Name, ScenarioRecipe] = Field(default_factory=dict)
     """Prompts to continue, by name; their metrics are called METRIC@NAME."""
     modes: tuple[str, ...] | None = None
@@ -160,6 +163,8 @@ class MeasureRecipe(Part):
 
     @model_validator(mode="after")
     def _headline_is_a_metric(self) -> MeasureRecipe:
+        if self.fluency is not None and self.fluency not in self.metrics:
+            raise ValueError(f"`fluency`: there is no metric `{self.fluency}`")
         if self.headline is not None and self.headline not in self.metrics:
             raise ValueError(
                 f"measure.headline `{self.headline}` is not one of {sorted(self.metrics)}"

@@ -53,7 +53,7 @@ def build_evaluation_report(path: Path) -> Report:
         metrics=metric_infos((row.metric for row in rows), recipe.measure),
         measurements=rows,
         # Models that were made elsewhere may have different tokens: bytes are the same.
-        front=front_metrics(rows, first, ("bits_per_byte", LOSS)),
+        front=front_metrics(rows, recipe.measure, ("bits_per_byte", LOSS)),
         strips=read_strips(folders),
         strip_metric=first or VERDICT,
         samples=tuple(read_samples(folders)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from valence.data import LOSS, VERDICT, Measurement
+from valence.recipe import MeasureRecipe
 from valence.report.content import Report
 from valence.report.drawing import Look, Picture, titled
 from valence.report.figures import Estimate, FrontPoint, front_figure
@@ -16,19 +17,24 @@ _LABELS = 14
 """More names than this cover each other in a figure."""
 
 
+COST = "tokens_through_model_per_token"
 _FRONTS = 4
 """Of more scenarios than this the first ones are drawn."""
 
 
 def front_metrics(
     rows: Sequence[Measurement],
-    headline: str | None,
+    measure: MeasureRecipe,
     abilities: tuple[str, ...] = (LOSS, "bits_per_byte"),
 ) -> tuple[str, str]:
     """Ability and misalignment: the first ability that was measured, on labelled text or else on
-    another; the headline, of what models write of themselves or else in a scenario.
+    another, unless the recipe names one; the headline, of what models write of themselves or else
+    in a scenario.
     """
+    headline = measure.first
     measured = dict.fromkeys(row.metric for row in rows)
+    if measure.fluency is not None:
+        abilities = (measure.fluency, *abilities)
     wanted = [*abilities, *(f"{name}@" for name in abilities)]
     found = (m for w in wanted for m in measured if m == w or (w[-1] == "@" and m.startswith(w)))
     if headline is None:
@@ -39,11 +45,14 @@ def front_metrics(
 
 
 def front_pictures(report: Report, look: Look) -> list[Picture]:
-    """The front by the headline, and by the same metric in each scenario."""
+    """The front by the headline, by the same metric in each scenario, and by what guides cost."""
     x, y = report.front
     base = y.partition("@")[0]
     others = [m for m in report.measured() if m.startswith(f"{base}@") and m != y]
-    drawn = (front_picture(replace(report, front=(x, m)), look) for m in [y, *others][:_FRONTS])
+    fronts = [(x, m) for m in [y, *others][:_FRONTS]]
+    costs = [m for m in report.measured() if m.partition("@")[0] == COST][:1]
+    fronts += [(cost, y) for cost in costs if "@" in y or "@" not in cost]
+    drawn = (front_picture(replace(report, front=front), look) for front in fronts)
     return [picture for picture in drawn if picture is not None]
 
 

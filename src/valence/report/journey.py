@@ -56,7 +56,7 @@ def build_report(run: Path) -> Report:
         notes=tuple(notes(recipe)),
         metrics=metric_infos((row.metric for row in rows), recipe.measure),
         measurements=rows,
-        front=front_metrics(rows, first),
+        front=front_metrics(rows, recipe.measure),
         strips=read_strips(folders),
         strip_metric=first or VERDICT,
         samples=tuple(read_samples(folders)),
