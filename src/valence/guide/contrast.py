@@ -60,7 +60,7 @@ class ContrastProcessor(LogitsProcessor):
         checkpoint: Checkpoint,
         known: ControlScheme,
         alpha: float = 1.0,
-        plausible: float = 0.1,
+        plausible: float = 0.001,
     ) -> None:
         self._guide = Contrast(alpha, plausible)
         scheme, ids = checkpoint.scheme, known.token_ids(checkpoint.tokenizer)
@@ -113,7 +113,7 @@ class Contrast(Guide):
     by that of the likeliest. Each token takes two rows of one batch.
     """
 
-    def __init__(self, alpha: float | Sequence[float] = 1.0, plausible: float = 0.1) -> None:
+    def __init__(self, alpha: float | Sequence[float] = 1.0, plausible: float = 0.001) -> None:
         alphas = [alpha] if isinstance(alpha, int | float) else list(alpha)
         if not all(math.isfinite(each) for each in alphas):
             raise ControlError(
