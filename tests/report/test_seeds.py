@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,15 +39,25 @@ def test_the_interval_over_seeds_is_that_of_students_t(values: list[float]) -> N
     error = float(stats.sem(values))
     if error > 1e-3:
         oracle = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error)
-        assert (found.low, found.high) == pytest.approx(oracle, rel=1e-6, abs=1e-6)
+        # What is never below 0 in any seed is not in their mean either.
+        low = max(oracle[0], 0.0) if min(values) >= 0.5 else oracle[0]
+        assert (found.low, found.high) == pytest.approx((low, oracle[1]), rel=1e-6, abs=1e-6)
     assert found.low <= found.value <= found.high
 
 
+def test_a_share_of_two_seeds_stays_one() -> None:
+    found = summarise([replace(r, metric="verdict_auroc") for r in rows([0.8, 0.9], [0.05, 0.05])])
+    assert (found.low, found.high) == (pytest.approx(0.85 - 12.7062 * 0.05, abs=1e-4), 1.0)
+    gap = summarise([replace(r, mode="good-bad") for r in rows([0.6, 0.8], [0.05, 0.05])])
+    assert gap.low is not None
+    assert gap.low < 0
+
+
 def test_three_seeds_by_hand() -> None:
-    found = summarise(rows([1.0, 2.0, 3.0], [0.1, 0.2, 0.6]))
+    found = summarise(rows([11.0, 12.0, 13.0], [0.1, 0.2, 0.6]))
     assert found.deviation == pytest.approx(1.0)
     # t(0.975, 2) = 4.302653
-    assert found.high == pytest.approx(2 + 4.302653 / 3**0.5)
+    assert found.high == pytest.approx(12 + 4.302653 / 3**0.5)
     assert found.sample == pytest.approx(0.3)
     assert (found.seeds, found.missing, found.failures) == (3, 0, 6)
 

@@ -15,6 +15,8 @@ from scipy.special import stdtrit
 from valence.data import Measurement
 
 CONFIDENCE = 0.95
+SHARES = ("auroc", "accuracy", "_brier", "_ece", "_share", "_hits", "distinct_2", "ends_in_loop")
+"""Endings of metrics that are at most 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def summarise(rows: Sequence[Measurement]) -> Summary:
         low, high = found[0].low, found[0].high
     elif values:
         deviation = standard_deviation(values)
-        low, high = mean_interval(values)
+        low, high = _possible(found, *mean_interval(values))
     return Summary(
         value=sum(values) / len(values) if values else None,
         low=low,
@@ -61,6 +63,18 @@ def summarise(rows: Sequence[Measurement]) -> Summary:
         sample=sum(widths) / len(widths) if widths else None,
         failures=sum(row.failures for row in rows),
     )
+
+
+def _possible(rows: Sequence[Measurement], low: float, high: float) -> tuple[float, float]:
+    """An interval over seeds within what the metric can be: of two seeds t reaches far.
+
+    A difference of modes (`good-bad`) can be anything.
+    """
+    if "-" in rows[0].mode or any(row.low is None or row.low < 0 for row in rows):
+        return low, high
+    base = rows[0].metric.partition("@")[0]
+    share = base.endswith(SHARES) and all(row.high is not None and row.high <= 1 for row in rows)
+    return max(low, 0.0), min(high, 1.0) if share else high
 
 
 def standard_deviation(values: Sequence[float]) -> float:
