@@ -66,5 +66,5 @@ def test_conclusions_say_what_is_shown_and_what_is_not() -> None:
     said = conclude_evaluation(rows, paired, recipe)
     assert "ours in good mode 1 against mle 3" in said.pairs[1] and "lower" in said.pairs[1]
     assert "overlap" in said.pairs[0]
-    assert said.overall[0].startswith("Harm@asked: ours in good mode less mle: -2 [-2.5, -1.5]")
+    assert said.overall[0].startswith("Harm on asked: ours in good mode less mle: -2 [-2.5, -1.5]")
     assert "lower" in said.overall[0] and "not shown to differ" in said.overall[1]
