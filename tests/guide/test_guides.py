@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,6 +157,28 @@ def test_contrast_by_the_formula() -> None:
         wanted[4:] = p[4:]
         np.testing.assert_allclose(found[row], wanted, rtol=1e-5)
         assert found[row].sum() == pytest.approx(1)
+
+
+def test_a_token_at_the_beginning_alone_is_contrasted_and_given_away_to_no_verdict() -> None:
+    scheme = replace(SCHEME, level="document")
+    used = replace(lettered(), scheme=scheme)
+    asks = asks_for(used.tokenizer, PROMPTS, per_prompt=2, seed=0)
+
+    def found(*guides: Guide) -> dict[int, Written]:
+        return dict(generate(used, scheme, "good", asks, max_tokens=24, guides=guides))
+
+    assert found(Contrast(1.0)) != found() == found(Contrast(0.0))
+    guide = Rollback(Verdict(), 0.0)
+    texts = found(guide)
+    judge = verdict_of(used, scheme)
+    for number, each in texts.items():
+        said = guide.verdicts(number)
+        if "�" not in each.text and said.texts:
+            prompt = text_ids(used.tokenizer, PROMPTS[number // 2])
+            whole = prompt + text_ids(used.tokenizer, said.texts[0])
+            assert said.values[0] == pytest.approx(alone(used, judge, whole), abs=1e-6)
+    # It was read without the token: beside the text, not in it.
+    assert guide.looked > 0
 
 
 def test_contrast_guides_anybodys_generate() -> None:

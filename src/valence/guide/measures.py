@@ -15,6 +15,7 @@ from valence.annotate.judge import score_document
 from valence.control import ControlScheme
 from valence.data import Document, Score, tile
 from valence.errors import ControlError
+from valence.guide.modes import UNGUIDED
 from valence.guide.protocol import Site
 from valence.guide.reader import Reader
 from valence.guide.rows import Row, Rows
@@ -91,7 +92,8 @@ class Verdict:
         self._site, self._controls = site, frozenset(site.control_ids)
         limit = getattr(site.checkpoint.model.config, "max_position_embeddings", None)
         self._context: int = limit or 2**31
-        if site.band.forced is not None:
+        # Also where the mode's token stands at the beginning alone.
+        if site.mode not in UNGUIDED:
             self._reader = Reader(site.checkpoint, self._context)
 
     def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:

@@ -46,7 +46,7 @@ class Release:
         """End rows that hold a stop or that nobody waits for any more."""
         for row in rows:
             if self.wishes.cancelled is not None and self.wishes.cancelled(row.number):
-                row.done, row.cancelled = True, True
+                row.done = True
             if self.wishes.stops and not row.done and self._stop(self._text(row)) is not None:
                 row.done = True
 

@@ -38,8 +38,6 @@ class Row:
     done: bool = False
     held: bool = False
     """It waits: it takes no steps, and does not leave when it is done."""
-    cancelled: bool = False
-    """Nobody waits for it any more."""
     dropped: bool = False
     """Another row of the same ask was chosen."""
 
@@ -71,7 +69,8 @@ class Rows:
         """`max_text` text tokens are written at the most.
 
         Scores go through `combine`, then the mode's own, `band`. With `contexts` each row is
-        read several times, once with each of these control tokens in the place of the mode's.
+        read several times, once with each of these control tokens in the place of the first,
+        which is the mode's own.
         """
         self.lattice, self.band, self.picker, self.combine = lattice, band, picker, combine
         self.control_ids, self.max_text = frozenset(control_ids), max_text
@@ -218,17 +217,15 @@ class Rows:
     def _in_context(self, prompt: tuple[int, ...], context: int) -> tuple[int, ...]:
         if self.width == 1:
             return prompt
-        other = int(self._contexts[context])
-        return tuple(other if token == self.band.forced else token for token in prompt)
+        own, other = (int(self._contexts[place]) for place in (0, context))
+        return tuple(other if token == own else token for token in prompt)
 
     def _in_contexts(self, tokens_N: torch.Tensor) -> torch.Tensor:
         """The tokens as each context reads them [P]."""
         if self.width == 1:
             return tokens_N
         tokens_NC = tokens_N[:, None].expand(-1, self.width)
-        swapped_NC = torch.where(
-            tokens_NC.eq(self.band.forced or 0), self._contexts[None], tokens_NC
-        )
+        swapped_NC = torch.where(tokens_NC == self._contexts[0], self._contexts[None], tokens_NC)
         return swapped_NC.reshape(-1)
 
     def _each(self, values_N: torch.Tensor) -> torch.Tensor:
