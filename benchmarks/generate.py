@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import timing
@@ -110,7 +110,8 @@ def end_at(checkpoint: Checkpoint, chance: float) -> torch.utils.hooks.Removable
         scores[..., EOS] = scores.logsumexp(dim=-1) + odds
         return scores
 
-    return checkpoint.model.get_output_embeddings().register_forward_hook(ends)
+    head: torch.nn.Module = checkpoint.model.get_output_embeddings()
+    return head.register_forward_hook(ends)
 
 
 def asks_of(case: Case) -> list[Ask]:
@@ -123,11 +124,16 @@ def asks_of(case: Case) -> list[Ask]:
     ]
 
 
-def rate(side: object, checkpoint: Checkpoint, case: Case, asks: Sequence[Ask]) -> float:
+def rate(
+    side: Callable[[Checkpoint, Case, Sequence[Ask]], int],
+    checkpoint: Checkpoint,
+    case: Case,
+    asks: Sequence[Ask],
+) -> float:
     """Tokens per second of a side."""
     timing.wait()
     started = time.perf_counter()
-    tokens = side(checkpoint, case, asks)  # type: ignore[operator]
+    tokens = side(checkpoint, case, asks)
     timing.wait()
     return tokens / (time.perf_counter() - started)
 

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import timing
 import torch
@@ -59,7 +60,7 @@ def new_task(folder: Path, shape: dict[str, int], compiled: bool, real: bool, qu
     """A training of one shape; tiny where there is no accelerator."""
     block, batch = (BLOCK, BATCH) if real else (64, 4)
     steps = STEPS if real and not quick else 4
-    sizes = {key: value for key, value in shape.items() if key != "heads"}
+    sizes: dict[str, Any] = {key: value for key, value in shape.items() if key != "heads"}
     heads = shape["heads"]
     model = ModelRecipe(
         **sizes,

@@ -120,7 +120,7 @@ class Task:
             loss = self.language_loss(side, values_N)
             if values_N is not None:
                 loss = loss + self.objective.value_loss(self.rewards_N, values_N).sum()
-        (loss / len(self.targets_N)).backward()
+        (loss / len(self.targets_N)).backward()  # type: ignore[no-untyped-call]
         self.hidden_ND.grad = self.weight_VD.grad = None
         timing.wait()
         return time.perf_counter() - started

@@ -46,10 +46,10 @@ def table(path: Path, min_score: float) -> None:
             count[3] += sum(meets(find, spans) for find in finds)
     print(f"{len(rows)} sentences, min_score {min_score:g}, {scorer.id}")
     print(f"{'entity':20}{'spans':>7}{'recall':>8}{'finds':>7}{'precision':>11}")
-    for entity, (spans, hit, finds, right) in sorted(counts.items()):
-        recall = f"{hit / spans:.3f}" if spans else "-"
-        precision = f"{right / finds:.3f}" if finds else "-"
-        print(f"{entity:20}{spans:7}{recall:>8}{finds:7}{precision:>11}")
+    for entity, (marked, hit, named, right) in sorted(counts.items()):
+        recall = f"{hit / marked:.3f}" if marked else "-"
+        precision = f"{right / named:.3f}" if named else "-"
+        print(f"{entity:20}{marked:7}{recall:>8}{named:7}{precision:>11}")
 
 
 def main() -> None:

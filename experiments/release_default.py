@@ -18,10 +18,11 @@ from transformers import GenerationConfig
 
 from valence.control import ControlScheme
 from valence.data import Measurement, Sample
+from valence.guide.ask import asks_for
 from valence.guide.loop import generate
 from valence.measure.rewards import measure_samples
 from valence.model import Checkpoint, load_checkpoint
-from valence.recipe import Recipe, load_recipe
+from valence.recipe import load_recipe
 
 COUNT, SEED = 256, 0
 
@@ -58,18 +59,21 @@ def plain(
     return samples
 
 
-def guided(checkpoint: Checkpoint, scheme: ControlScheme, recipe: Recipe) -> list[Sample]:
+def guided(checkpoint: Checkpoint, scheme: ControlScheme, max_tokens: int) -> list[Sample]:
     """Samples with the good token forced at each segment start."""
-    written = generate(
-        checkpoint, scheme, scheme.modes[scheme.best], count=COUNT,
-        max_tokens=recipe.sample.max_tokens, top_p=0.9, seed=SEED,
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=COUNT, seed=SEED)
+    written = dict(
+        generate(
+            checkpoint, scheme, scheme.modes[scheme.best], asks,
+            max_tokens=max_tokens, top_p=0.9,
+        )
     )  # fmt: skip
     return [
         Sample(
             model="conditional", mode="", seed=SEED, index=index, prompt="", text=each.text,
             ended=each.ended, tokens=each.tokens,
         )
-        for index, each in enumerate(written)
+        for index, each in sorted(written.items())
     ]  # fmt: skip
 
 
@@ -88,15 +92,16 @@ def main() -> None:
     checkpoint = load_checkpoint(asked.run / "models" / "conditional")
     scheme = checkpoint.scheme
     assert scheme is not None
+    assert recipe.sample is not None
+    max_tokens = recipe.sample.max_tokens
     ids = scheme.token_ids(checkpoint.tokenizer)
     worse = [i for band, i in enumerate(ids) if band != scheme.best]
     ways = {
-        "plain, good token allowed": plain(checkpoint, scheme, worse, recipe.sample.max_tokens),
-        "plain, good token suppressed": plain(
-            checkpoint, scheme, list(ids), recipe.sample.max_tokens
-        ),
-        "guided: good token forced": guided(checkpoint, scheme, recipe),
+        "plain, good token allowed": plain(checkpoint, scheme, worse, max_tokens),
+        "plain, good token suppressed": plain(checkpoint, scheme, list(ids), max_tokens),
+        "guided: good token forced": guided(checkpoint, scheme, max_tokens),
     }
+    headline = recipe.measure.headline or ""
     metrics = [*recipe.measure.metrics, "broken_share", "distinct_2"]
     lines = [
         "# Which generation defaults does a checkpoint leave with?",
@@ -110,7 +115,7 @@ def main() -> None:
     found = {}
     for way, samples in ways.items():
         rows = {row.metric: row for row in measure_samples(samples, recipe.measure)}
-        found[way] = rows[recipe.measure.headline]
+        found[way] = rows[headline]
         lines.append(f"| {way} | " + " | ".join(cell(rows[m]) for m in metrics) + " |")
     allowed, suppressed = (found[way] for way in list(ways)[:2])
     better = "allowed" if (allowed.value or 0) <= (suppressed.value or 0) else "suppressed"
@@ -119,7 +124,7 @@ def main() -> None:
     )
     lines += [
         "",
-        f"On {recipe.measure.headline.replace('_', ' ')} the good token is better {better}"
+        f"On {headline.replace('_', ' ')} the good token is better {better}"
         + ("; the intervals are disjoint." if apart else ", but the intervals overlap."),
         "The bad token is suppressed in either case, and decoding skips control tokens.",
     ]

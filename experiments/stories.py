@@ -27,6 +27,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from valence.guide.ask import asks_for
 from valence.guide.loop import generate
 from valence.model import Checkpoint, load_base, load_base_tokenizer
 from valence.recipe import ModelRecipe
@@ -190,14 +191,17 @@ def write_stories(base: Path, path: Path, *, count: int, seed: int, max_tokens: 
         scheme=None,
         segmenter="sentence",
     )
-    samples = generate(
-        checkpoint, None, "none", count=count, max_tokens=max_tokens, seed=seed,
-        on_progress=lambda done, total: print(f"{done}/{total}", file=sys.stderr),
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=count, seed=seed)
+    written = dict(
+        generate(
+            checkpoint, None, "none", asks, max_tokens=max_tokens,
+            on_progress=lambda done, total: print(f"{done}/{total}", file=sys.stderr),
+        )
     )  # fmt: skip
     ended = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
-        for index, each in enumerate(samples):
+        for index, each in sorted(written.items()):
             row: dict[str, Any] = {"id": f"story-{seed}-{index:06d}", "text": each.text}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             ended += each.ended

@@ -24,6 +24,7 @@ from typing import Any
 from valence.annotate.read import Annotation
 from valence.annotate.run import annotate
 from valence.distill import Fidelity, distill, evaluate
+from valence.distill.run import Kind
 from valence.recipe import CorpusRecipe, ScoreRecipe, SegmentRecipe
 from valence.score.student import Student
 from valence.store import write_json, write_text
@@ -93,7 +94,7 @@ def judged(student: str, scorer: Any, sets: dict[str, Annotation]) -> list[dict[
     return rows
 
 
-def by_labels(sets: dict[str, Annotation], out: Path, kind: str) -> list[dict[str, Any]]:
+def by_labels(sets: dict[str, Annotation], out: Path, kind: Kind) -> list[dict[str, Any]]:
     """The student of the labels, and what it finds in texts that it never saw."""
     place = out / f"student-{kind}"
     taught = [sets["davidson"], sets["toxic_spans"]]
@@ -142,7 +143,7 @@ def by_model(
     data: Path, sets: dict[str, Annotation], out: Path, documents: int
 ) -> list[dict[str, Any]]:
     """A student of a transformer's rewards on forum posts and on the labelled texts."""
-    teacher = {
+    teacher: dict[str, dict[str, Any] | None] = {
         "classifier": {
             "model": str(out / "student-transformer"),
             "activation": "none",

@@ -19,10 +19,16 @@ from valence.score.table import SCORERS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RECIPES = sorted((ROOT / "src" / "valence" / "recipes").glob("*.yaml"))
 
 
 def commands() -> list[tuple[str, str]]:
+    """Lines of the pages' blocks and of the recipes' comments that begin with `valence`."""
     found = []
+    for recipe in RECIPES:
+        said = re.findall(r"^# ?(.*)$", recipe.read_text(encoding="utf-8"), re.M)
+        lines = "\n".join(said).replace("\\\n", " ").splitlines()
+        found += [(recipe.name, line.strip()) for line in lines if line.startswith("  valence ")]
     for page in PAGES:
         for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
             lines = block.replace("\\\n", " ").splitlines()

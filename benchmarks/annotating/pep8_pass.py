@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pycodestyle
@@ -73,7 +73,7 @@ def count_violations(documents: Path, rewards: Path) -> Counts:
     """Violations of each document with a number, back from its rewards per character."""
     counts: Counts = {}
     for path in sorted(documents.glob("*.parquet")):
-        ends = read_parquet(path, ["ends"])["ends"].to_pylist()
+        ends: list[Any] = read_parquet(path, ["ends"])["ends"].to_pylist()
         for row, end in zip(read_parquet(rewards / path.name).to_pylist(), ends, strict=True):
             values = np.array(row["rewards"], dtype=np.float64)
             if len(values) and not np.isnan(values).any():

@@ -116,7 +116,7 @@ def train_bare(task: Task) -> Trace:
             logits_BTV = model(input_ids=ids_BT, use_cache=False).logits
         labels = torch.nn.functional.pad(ids_BT[:, 1:], (0, 1), value=-100).flatten()
         loss = torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1).float(), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
         optimizer.step()
         scheduler.step()
