@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections import Counter
@@ -62,7 +63,7 @@ def write(
 class Allowed:
     """A measure of our own: 1 for segments that begin with one of some characters."""
 
-    cost, steps = "nothing", 0
+    cost, steps, whole_batch = "nothing", 0, False
 
     def __init__(self, letters: str) -> None:
         self.letters = letters
@@ -426,6 +427,9 @@ def test_the_ledger_counts_what_went_through_the_model() -> None:
         (lambda: Steer(math.inf), True, "strength is inf"),
         (lambda: Search(Verdict(), 0), True, "k = 0"),
         (lambda: Rollback(Verdict(), math.nan), True, "threshold nan"),
+        (lambda: Rollback(Verdict()), True, "either a threshold or"),
+        (lambda: Rollback(Verdict(), 0.5, rejects=0.1), True, "either a threshold or"),
+        (lambda: Rollback(Verdict(), rejects=1.0), True, "rejects 1.0"),
         (lambda: Rollback(Verdict(), 0.5, segments="page"), True, "kind `page`"),  # type: ignore[arg-type]
         (lambda: Lookahead(1), True, "1 candidates"),
         (lambda: Rectify(5, 2.0), True, "decay of 2"),
@@ -452,3 +456,69 @@ def test_a_verdict_that_was_never_taught_and_a_cache_that_cannot_step_back_are_r
     guide = Rollback(Allowed("w"), 0.5, segments="window", window=2)
     with pytest.raises(ControlError, match="cannot take back"):
         list(generate(sliding, None, "none", ask, max_tokens=4, guides=[guide]))
+
+
+def test_a_threshold_is_found_by_the_share_that_it_rejects() -> None:
+    guide = Rollback(Verdict(), rejects=0.3)
+    write([guide])
+    values = []
+    watch = Rollback(Verdict(), -1.0)
+    used = lettered()
+    asks = [Ask(ids=(), seed=(5, 11, place)) for place in range(64)]
+    list(generate(used, SCHEME, "good", asks, max_tokens=64, guides=[watch]))
+    for number in range(64):
+        values += [value for value in watch.verdicts(number).values if value is not None]
+    below = sum(value < guide.threshold for value in values) / len(values)
+    assert 0.3 - 2 / len(values) <= below <= 0.3
+    assert len(values) > 64
+    # Found anew for each model, and the same whatever is asked.
+    again = Rollback(Verdict(), rejects=0.3)
+    write([again], batch=2, max_tokens=8)
+    assert again.threshold == guide.threshold
+
+
+class Watched(Rectify):
+    """Notes what it thinks of each candidate."""
+
+    def __init__(self) -> None:
+        super().__init__(5)
+        self.seen: list[torch.Tensor] = []
+
+    def _values(self, states_NKD: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        self.seen.append(super()._values(states_NKD, like))
+        return self.seen[-1]
+
+
+def test_rectify_judges_the_text_without_the_token_of_its_mode() -> None:
+    used, guide = lettered(), Watched()
+    ask = Ask(ids=tuple(text_ids(used.tokenizer, "the cat\nno")), seed=(3,))
+    list(generate(used, SCHEME, "good", [ask], max_tokens=12, guides=[guide]))
+    judge = verdict_of(used, SCHEME)
+    now = [float(value[0, 0]) for value in guide.seen[1::2]]
+    assert now[0] == pytest.approx(alone(used, judge, list(ask.ids)), abs=1e-6)
+    assert len(set(now)) > 5
+    assert guide.looked > 0
+
+
+def test_what_starts_a_document_is_read_once() -> None:
+    """With a BOS that is not EOS, too."""
+    tokenizer = copy.deepcopy(lettered().tokenizer)
+    tokenizer.bos_token = "q"
+    used = replace(lettered(), tokenizer=tokenizer)
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    assert bos != eos
+    ask = Ask(ids=tuple(text_ids(tokenizer, "the cat")), seed=(3,))
+    tokens: list[int] = []
+
+    class Noted(Verdict):
+        def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
+            tokens[:] = [t for t in said[0].row.tokens if t not in SCHEME.token_ids(tokenizer)]
+            return super().values(said, rows)
+
+    guide = Rollback(Noted(), 0.0, segments="document")
+    list(generate(used, SCHEME, "good", [ask], max_tokens=6, guides=[guide]))
+    ids = [bos, *ask.ids, *tokens, eos]
+    with torch.no_grad():
+        states = backbone(used.model)(input_ids=torch.tensor([ids])).last_hidden_state
+    (value,) = guide.verdicts(0).values
+    assert value == pytest.approx(float(verdict_of(used, SCHEME)(states[0, -1:])[0]), abs=1e-6)

@@ -89,7 +89,7 @@ def act(texts: Texts, data: st.DataObject) -> None:
     elif kind == "keep":
         row = data.draw(rows)
         length = data.draw(st.integers(1, len(texts.rows[row])))
-        lattice.keep(row, length)
+        lattice.keep([row], [length])
         del texts.rows[row][length:]
         if data.draw(st.booleans()):
             lattice.tidy(max(map(len, texts.rows)))
@@ -156,7 +156,7 @@ def test_gaps_do_not_pile_up() -> None:
             for _ in range(4):
                 texts.read([True, True])
             for row in (0, 1):
-                texts.lattice.keep(row, len(texts.rows[row]) - (3 + row % 2))
+                texts.lattice.keep([row], [len(texts.rows[row]) - (3 + row % 2)])
                 del texts.rows[row][-(3 + row % 2) :]
             texts.lattice.tidy(max(map(len, texts.rows)))
             assert texts.lattice.columns <= 1.5 * max(map(len, texts.rows))

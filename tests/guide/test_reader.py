@@ -26,7 +26,7 @@ def alone(tokens: list[int]) -> torch.Tensor:
 @settings(deadline=None, max_examples=15)
 @given(data=st.data())
 def test_states_are_those_of_each_text_alone(data: st.DataObject) -> None:
-    reader = Reader(lettered(), context=160)
+    reader = Reader(lettered())
     texts: dict[str, list[int]] = {}
     for _ in range(data.draw(st.integers(1, 6))):
         for key in data.draw(st.sets(st.sampled_from("abcd"), max_size=3)):
@@ -53,7 +53,7 @@ def test_states_are_those_of_each_text_alone(data: st.DataObject) -> None:
 
 
 def test_only_what_is_new_is_read() -> None:
-    reader = Reader(lettered(), context=160)
+    reader = Reader(lettered())
     with torch.inference_mode():
         reader.states({"a": [7, 8, 9]}, {"a": [3]})
         first = reader.steps
@@ -63,4 +63,4 @@ def test_only_what_is_new_is_read() -> None:
 
 def test_a_model_that_cannot_step_back_is_refused() -> None:
     with pytest.raises(ControlError, match="cannot take back"):
-        Reader(checkpoint("mistral"), context=64)
+        Reader(checkpoint("mistral"))

@@ -9,6 +9,7 @@ Shapes: P rows, T columns, L tokens that are read together, K forks of a row, D 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -176,15 +177,16 @@ class Lattice:
         states_PKD: torch.Tensor = states_PKLD[:, :, -1]
         return states_PKD
 
-    def keep(self, row: int, length: int) -> None:
-        """A row takes back all but its first `length` tokens."""
-        seen_PT = self._seen(len(self._length_P), self.columns).clone()
-        seen_PT[row] &= seen_PT[row].cumsum(dim=0) <= length
-        self._seen_PT = seen_PT
-        self.ids_PT = self.ids_PT.clone()
-        self.ids_PT[row].masked_fill_(~seen_PT[row], self.eos_id)
-        self._length_P = self._length_P.clone()
-        self._length_P[row] = length
+    def keep(self, rows: Sequence[int], lengths: Sequence[int]) -> None:
+        """Rows take back all but their first `lengths` tokens."""
+        device = self.model.device
+        row_R, length_R = torch.tensor([list(rows), list(lengths)], device=device)
+        self._seen_PT = self._seen(len(self._length_P), self.columns)
+        seen_RT = self._seen_PT[row_R]
+        seen_RT &= seen_RT.cumsum(dim=1) <= length_R[:, None]
+        self._seen_PT[row_R] = seen_RT
+        self.ids_PT[row_R] = self.ids_PT[row_R].where(seen_RT, self.eos_id)
+        self._length_P[row_R] = length_R
 
     def copy(self, source: int, to: list[int]) -> None:
         """Some rows become what another one is."""

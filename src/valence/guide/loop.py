@@ -87,10 +87,11 @@ def generate(
             band=band,
             control_ids=tuple(control_ids),
             asks=asks,
-            write=lambda own: [
+            write=lambda own, under: [
                 text
                 for _, text in sorted(
-                    generate(checkpoint, known, mode, own, max_tokens=64), key=itemgetter(0)
+                    generate(checkpoint, known, mode, own, max_tokens=64, guides=under),
+                    key=itemgetter(0),
                 )
             ],
         ),

@@ -19,7 +19,7 @@ from valence.guide.modes import UNGUIDED
 from valence.guide.protocol import Site
 from valence.guide.reader import Reader
 from valence.guide.rows import Row, Rows
-from valence.guide.verdict import Judge, judge_by, verdict_of
+from valence.guide.verdict import judge_for, taught
 from valence.model import Checkpoint, continuation
 from valence.objective.readout import Readout
 from valence.recipe import options
@@ -40,10 +40,13 @@ class Measure(Protocol):
     """How good segments are.
 
     `cost` says in words what a look takes; `steps` counts tokens read beside those of the rows.
+    With `whole_batch` a look is a pass through the model for all rows of the batch, asked about or
+    not, and segments should not end with the newest token, which was not read yet.
     """
 
     cost: str
     steps: int
+    whole_batch: bool
 
     def fits(self, checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
         """Whether this model can be asked."""
@@ -68,33 +71,19 @@ class Verdict:
     cost = "two tokens for each look, or the text once more in modes with control tokens"
 
     def __init__(self, readout: Readout | None = None) -> None:
-        self.readout, self.steps = readout, 0
+        self.readout, self.steps, self.whole_batch = readout, 0, True
         self._reader: Reader | None = None
 
     def fits(self, checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
         """Whether it was taught to judge what was said."""
-        return known is not None and checkpoint.verdict
+        return taught(checkpoint, known)
 
     def begin(self, site: Site) -> None:
         """Raises `ControlError` for a model that was never taught a verdict."""
-        if site.known is None or not site.checkpoint.verdict:
-            raise ControlError(
-                "the model was never taught a verdict",
-                where="guide: verdict",
-                fix="Train it with `verdict: {}`, or let a scorer judge.",
-            )
-        best = site.known.best
-        self._judge: Judge = (
-            verdict_of(site.checkpoint, site.known)
-            if self.readout is None
-            else judge_by(self.readout, best)
-        )
+        self._judge = judge_for(site.checkpoint, site.known, self.readout, "guide: verdict")
         self._site, self._controls = site, frozenset(site.control_ids)
-        limit = getattr(site.checkpoint.model.config, "max_position_embeddings", None)
-        self._context: int = limit or 2**31
         # Also where the mode's token stands at the beginning alone.
-        if site.mode not in UNGUIDED:
-            self._reader = Reader(site.checkpoint, self._context)
+        self._reader = None if site.mode in UNGUIDED else Reader(site.checkpoint)
 
     def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
         """The probability of the best band after each segment."""
@@ -118,22 +107,21 @@ class Verdict:
             self._reader.forget(rows)
 
     def _text(self, said: Said) -> list[int]:
-        return [
-            token
-            for token in (*said.row.prompt, *said.row.tokens[: said.end])
-            if token not in self._controls and token != self._site.band.eos_id
-        ]
+        # Not the row's prompt: what starts a document stands in it.
+        prompt = self._site.asks[said.row.number].ids
+        said_ids = (token for token in said.row.tokens[: said.end] if token not in self._controls)
+        return [*prompt, *said_ids]
 
     def _forked(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
         """In the rows that are written: one pass for all ends of all rows.
 
-        The newest token of a row was not read yet: where a segment ends with it, the last token
-        of each segment is read again.
+        The newest token of a row was not read yet, unless it ended its text: where a segment ends
+        with it, the last token of each segment is read again.
         """
         ends: dict[Row, list[int]] = {}
         for each in said:
             ends.setdefault(each.row, []).append(len(each.row.prompt) + each.end)
-        again = any(row.length in found for row, found in ends.items())
+        again = any(row.read < max(found) for row, found in ends.items())
         most = max(map(len, ends.values()))
         eos_id, lengths, tries = self._site.band.eos_id, [], []
         for row in rows.rows:
@@ -162,7 +150,7 @@ class Scored:
     def __init__(self, scorer: Scorer | options.Spec, *, prompt: bool = True) -> None:
         """`prompt`: the scorer sees the prompt too."""
         self.scorer: Scorer = scorer if hasattr(scorer, "score") else build_scorer(scorer)  # type: ignore[assignment]
-        self.prompt, self.steps = prompt, 0
+        self.prompt, self.steps, self.whole_batch = prompt, 0, False
 
     def fits(self, checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
         """Always: nothing is needed of the model."""

@@ -35,8 +35,8 @@ class Site:
     band: BandProcessor
     control_ids: tuple[int, ...]
     asks: Sequence[Ask]
-    write: Callable[[Sequence[Ask]], list[Written]]
-    """What the model writes in the mode when no guide is there."""
+    write: Callable[[Sequence[Ask], Sequence[Guide]], list[Written]]
+    """What the model writes in the mode under other guides, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,11 +22,12 @@ class Reader:
     A text that was taken back in part is read on from where it parts with what was read.
     """
 
-    def __init__(self, checkpoint: Checkpoint, context: int) -> None:
+    def __init__(self, checkpoint: Checkpoint) -> None:
         """Raises `ControlError` for a model whose cache cannot step back."""
         model, tokenizer = checkpoint.model, checkpoint.tokenizer
         starts = start_ids(tokenizer)
         self._eos_id = (end_ids(tokenizer) or starts)[0]
+        context: int = getattr(model.config, "max_position_embeddings", None) or 2**31
         self.lattice = Lattice(model, context=context, eos_id=self._eos_id)
         if not self.lattice.flexible:
             raise not_flexible(checkpoint)
@@ -42,17 +43,8 @@ class Reader:
         self, texts: Mapping[Hashable, Sequence[int]], ends: Mapping[Hashable, Sequence[int]]
     ) -> list[torch.Tensor]:
         """The states after EOS [E, D] at `ends` of each text, counted in its text tokens."""
+        self._bring(texts)
         before = len(self._head) + len(self._rest)
-        wanted = {key: [*self._head, *self._rest, *tokens] for key, tokens in texts.items()}
-        for key, tokens in wanted.items():
-            if key in self._keys:
-                place = self._keys.index(key)
-                common = _common(self._read[place], tokens)
-                if common < len(self._read[place]):
-                    self.lattice.keep(place, common)
-                    del self._read[place][common:]
-        self._begin([key for key in wanted if key not in self._keys])
-        self._read_on(wanted)
         most = max(len(each) for each in ends.values())
         lengths = [[before + end for end in _filled(ends.get(key, ()), most)] for key in self._keys]
         device = self.lattice.model.device
@@ -60,6 +52,33 @@ class Reader:
         states_PKD = self.lattice.fork(tries_PK1, torch.tensor(lengths, device=device))
         self.steps += tries_PK1.numel()
         return [states_PKD[self._keys.index(key), : len(ends[key])] for key in texts]
+
+    def after(
+        self, texts: Mapping[Hashable, Sequence[int]], tries_NKL: torch.Tensor
+    ) -> torch.Tensor:
+        """The states [N, K, D] after each of K tries of L more tokens of each text."""
+        self._bring(texts)
+        places = [self._keys.index(key) for key in texts]
+        tries_PKL = tries_NKL.new_full((len(self._keys), *tries_NKL.shape[1:]), self._eos_id)
+        tries_PKL[places] = tries_NKL
+        self.steps += tries_PKL.numel()
+        return self.lattice.fork(tries_PKL)[places]
+
+    def _bring(self, texts: Mapping[Hashable, Sequence[int]]) -> None:
+        """Take back what was taken back, and read what is new."""
+        wanted = {key: [*self._head, *self._rest, *tokens] for key, tokens in texts.items()}
+        parted = {}
+        for key, tokens in wanted.items():
+            if key in self._keys:
+                place = self._keys.index(key)
+                common = _common(self._read[place], tokens)
+                if common < len(self._read[place]):
+                    parted[place] = common
+                    del self._read[place][common:]
+        if parted:
+            self.lattice.keep(list(parted), list(parted.values()))
+        self._begin([key for key in wanted if key not in self._keys])
+        self._read_on(wanted)
 
     def _read_on(self, wanted: Mapping[Hashable, Sequence[int]]) -> None:
         """Read what is new of each text."""

@@ -6,14 +6,18 @@ Shapes: N rows, K candidates, V vocabulary, D hidden size.
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 
 import torch
 
 from valence.control import ControlScheme
 from valence.errors import ControlError
+from valence.guide.modes import UNGUIDED
 from valence.guide.protocol import Guide, Site, Step
-from valence.guide.verdict import Judge, judge_by, verdict_of
-from valence.model import Checkpoint
+from valence.guide.reader import Reader
+from valence.guide.rows import Row
+from valence.guide.verdict import judge_for, taught
+from valence.model import Checkpoint, start_ids
 from valence.objective.readout import Readout
 
 HALVINGS = 40
@@ -76,25 +80,26 @@ class Rectify(Guide):
                 fix="Give 2 candidates or more, and a share from 0 to 1.",
             )
         self.candidates, self.decay, self.readout = candidates, decay, readout
+        self._reader: Reader | None = None
 
     def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
         """Whether it was taught to judge what was said."""
-        return known is not None and checkpoint.verdict
+        return taught(checkpoint, known)
+
+    @property
+    def looked(self) -> int:
+        """Tokens that were read again, where the text stands without control tokens."""
+        return 0 if self._reader is None else self._reader.steps
 
     def begin(self, site: Site) -> None:
         """Raises `ControlError` for a model that was never taught a verdict."""
-        if site.known is None or not site.checkpoint.verdict:
-            raise ControlError(
-                "the model was never taught a verdict",
-                where="rectify",
-                fix="Train it with `verdict: {}`.",
-            )
-        self._judge: Judge = (
-            judge_by(self.readout, site.known.best)
-            if self.readout is not None
-            else verdict_of(site.checkpoint, site.known)
-        )
+        self._judge = judge_for(site.checkpoint, site.known, self.readout, "rectify")
         self._eos_id = site.band.eos_id
+        # Beside the mode's token a verdict would be that of the token.
+        self._reader = None if site.mode in UNGUIDED else Reader(site.checkpoint)
+        self._rows: set[Row] = set()
+        starts = start_ids(site.checkpoint.tokenizer)
+        self._beside = frozenset([*site.control_ids, *starts, site.band.eos_id])
         device = site.checkpoint.model.device
         self._never = torch.cat([site.band.banned, torch.tensor([site.band.eos_id])]).to(device)
 
@@ -106,14 +111,27 @@ class Rectify(Guide):
         top = text_NV.topk(count, dim=-1)
         eos_NK1 = torch.full_like(top.indices[:, :, None], self._eos_id)
         tries_NK2 = torch.cat([top.indices[:, :, None], eos_NK1], dim=-1)
-        values_NK = self._values(step.fork(tries_NK2), scores_NV)
-        now_N1 = self._values(step.fork(eos_NK1[:, :1]), scores_NV)
+        values_NK = self._values(self._after(step, tries_NK2), scores_NV)
+        now_N1 = self._values(self._after(step, eos_NK1[:, :1]), scores_NV)
         new_NK = tilted(top.values.softmax(-1), values_NK, (1 - self.decay) * now_N1[:, 0])
         mass_N1 = text_NV.logsumexp(-1, keepdim=True)
         guided_NV = torch.full_like(log_NV, -math.inf)
         guided_NV.scatter_(1, top.indices, new_NK.log() + mass_N1)
         guided_NV[:, self._never] = log_NV[:, self._never]
         return guided_NV
+
+    def _after(self, step: Step, tries_NKL: torch.Tensor) -> torch.Tensor:
+        """The states after each try [N, K, D], of the text without control tokens."""
+        if self._reader is None:
+            return step.fork(tries_NKL)
+        gone = [row for row in self._rows if row.done]
+        self._reader.forget(gone)
+        self._rows = (self._rows | set(step.rows)) - set(gone)
+        texts: dict[Hashable, list[int]] = {
+            row: [token for token in ids if token not in self._beside]
+            for row, ids in zip(step.rows, step.ids_NT.tolist(), strict=True)
+        }
+        return self._reader.after(texts, tries_NKL)
 
     def _values(self, states_NKD: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         rows, tries, size = states_NKD.shape

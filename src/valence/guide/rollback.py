@@ -9,16 +9,23 @@ from typing import Literal
 
 import torch
 
-from valence.control import ControlScheme
 from valence.errors import ControlError
+from valence.guide.ask import Ask
 from valence.guide.measures import Measure, Said
 from valence.guide.pick import stream
-from valence.guide.protocol import Guide, Site, Step
+from valence.guide.protocol import Site, Step
+from valence.guide.reviewing import Reviewing
 from valence.guide.rows import Row, Rows
-from valence.guide.segments import SegmentKind, boundaries
-from valence.model import Checkpoint, text_ids
+from valence.guide.segments import SegmentKind
+from valence.model import text_ids
 
+OWN_TEXTS = 64
+"""Texts that a threshold is found by."""
+LEAST = -1e300
+"""A threshold that everything passes that has a value."""
 Otherwise = Literal["stop", "refuse", "best"]
+LATEST = 32
+"""Tokens after the end of a segment when it is looked at whatever that costs."""
 
 
 @dataclass(slots=True)
@@ -31,6 +38,8 @@ class _Passage:
     """Of the segment that is being written."""
     restarts: int = 0
     """Of the whole text: each has chances of its own."""
+    waited: int = 0
+    """Steps that it has been done, and nobody looked."""
     best: tuple[float, list[int]] | None = None
     lowered: set[int] = field(default_factory=set)
     """First tokens of tries that failed."""
@@ -45,28 +54,29 @@ class Verdicts:
     texts: tuple[str, ...]
 
 
-class Rollback(Guide):
+class Rollback(Reviewing):
     """Write a segment anew until its value is at least `threshold`, at most `retries` times.
 
     Then, `otherwise`: the text `stop`s at its last good boundary; a `refusal` text ends it; or
     the `best` of the tries stands, which is the one way in which something that failed is ever
-    emitted. Segments are those that the model was trained on, unless `segments` says otherwise
-    (`window` is its size in text tokens). A segment that could not be measured has failed. The
-    next try of a segment has other chances, and the first text token of those that failed is made
-    less likely by `lower` (nats); with 0 accepted segments are distributed as the model's own,
-    given that they pass.
+    emitted. A segment that could not be measured has failed. The next try of a segment has other
+    chances, and the first text token of those that failed is made less likely by `lower` (nats);
+    with 0 accepted segments are distributed as the model's own, given that they pass.
 
-    Segments are looked at every few steps, all of the batch together, and what was written
-    beyond one that fails is taken back with it: a text does not depend on when that was.
+    In the place of `threshold`, `rejects` is a share of segments: the threshold is then the value
+    that so many fall below of texts that the mode writes unguided, from their beginning.
+
+    What was written beyond a segment that fails is taken back with it: a text does not depend on
+    when it was looked at. Where a look is a pass through the model for the whole batch, rows go on
+    until what that puts at risk exceeds what the pass would read in vain for the other rows.
     """
-
-    every = 8
 
     def __init__(
         self,
         measure: Measure,
-        threshold: float,
+        threshold: float | None = None,
         *,
+        rejects: float | None = None,
         retries: int = 5,
         otherwise: Otherwise = "stop",
         refusal: str = "",
@@ -74,33 +84,52 @@ class Rollback(Guide):
         segments: SegmentKind | None = None,
         window: int = 64,
     ) -> None:
-        if not math.isfinite(threshold) or retries < 0 or not math.isfinite(lower):
+        if (threshold is None) == (rejects is None):
             raise ControlError(
-                f"threshold {threshold}, retries {retries} and lower {lower} cannot be used",
+                "a rollback needs either a threshold or the share that it rejects",
                 where="rollback",
-                fix="Give finite numbers, and retries of 0 or more.",
+                fix="Give one of `threshold` and `rejects`.",
             )
-        self.measure, self.threshold, self.retries = measure, threshold, retries
+        given = -math.inf if threshold is None else threshold
+        finite = math.isfinite(0.0 if threshold is None else threshold) and math.isfinite(lower)
+        if not finite or retries < 0 or not 0 <= (rejects or 0) < 1:
+            raise ControlError(
+                f"threshold {threshold}, rejects {rejects}, retries {retries} and lower {lower}"
+                " cannot be used",
+                where="rollback",
+                fix="Give finite numbers, a share below 1 and retries of 0 or more.",
+            )
+        super().__init__(measure, segments, window)
+        self.threshold, self.rejects, self.retries = given, rejects, retries
         self.otherwise, self.refusal, self.lower = otherwise, refusal, lower
-        self.segments, self.window = segments, window
-
-    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
-        """Whether its measure can be asked."""
-        return self.measure.fits(checkpoint, known)
-
-    @property
-    def looked(self) -> int:
-        """Tokens that the measure had read."""
-        return self.measure.steps
 
     def begin(self, site: Site) -> None:
-        """Raises what the measure raises for a model that it cannot ask."""
-        self._site = site
-        self._ends = boundaries(site.checkpoint, site.control_ids, self.segments, self.window)
+        """Find the threshold, if a share was given.
+
+        Raises what the measure raises for a model that it cannot ask, and `ControlError` where
+        there is nothing to find a threshold by.
+        """
+        if self.rejects is not None:
+            self.threshold = self._found(site, self.rejects)
+        super().begin(site)
         self._passages: dict[Row, _Passage] = {}
+        self._judged, self._failed = 0, 0
         self._log: dict[int, list[tuple[str, float | None, bool]]] = {}
         self._refusal = text_ids(site.checkpoint.tokenizer, self.refusal) if self.refusal else []
-        self.measure.begin(site)
+
+    def _found(self, site: Site, share: float) -> float:
+        """The value that a share of segments of the mode's own texts falls below."""
+        asks = [Ask(ids=(), seed=(5, 11, place)) for place in range(OWN_TEXTS)]
+        watch = Rollback(self.measure, LEAST, segments=self.segments, window=self.window)
+        site.write(asks, [watch])
+        found = sorted(v for each in watch._log.values() for _, v, _ in each if v is not None)
+        if not found:
+            raise ControlError(
+                "no segment of the mode's own texts has a value",
+                where="rollback: rejects",
+                fix="Give a `threshold`.",
+            )
+        return found[int(share * len(found))]
 
     def scores(self, step: Step, scores_NV: torch.Tensor) -> torch.Tensor:
         """The first tokens of tries that failed are less likely."""
@@ -123,54 +152,73 @@ class Rollback(Guide):
         return 0 if passage is None else passage.passed
 
     def review(self, rows: Rows) -> None:
-        """Judge every segment that has ended; what fails is taken back."""
+        """Judge segments that have ended; what fails is taken back."""
         gone = [row for row in self._passages if row not in set(rows.rows)]
         self.measure.forget(gone)
         for row in gone:
             del self._passages[row]
-        while True:
-            said = []
-            for row in rows.rows:
-                passage = self._passages.setdefault(row, _Passage())
-                begin = passage.passed
-                for end in self._ends.after(row, begin):
-                    said.append(Said(row=row, begin=begin, end=end))
-                    begin = end
-            if not said:
-                return
-            failed: set[Row] = set()
-            for each, value in zip(said, self.measure.values(said, rows), strict=True):
-                # What follows a segment that failed was taken back with it.
-                if each.row not in failed and not self._decide(each, value, rows):
-                    failed.add(each.row)
+        while said := self._due(rows):
+            failed = [
+                each
+                for each, value in zip(said, self.measure.values(said, rows), strict=True)
+                if not self._passes(each, value)
+            ]
+            rows.keep({each.row: each.begin for each in failed})
+            for each in failed:
+                self._again(each.row, rows)
 
-    def _decide(self, said: Said, value: float | None, rows: Rows) -> bool:
-        """Whether a segment passes; if not, its row goes on from before it."""
+    def _due(self, rows: Rows) -> list[Said]:
+        """The first segment that has ended of each row, if it pays to look at them now."""
+        said = []
+        for row in rows.rows:
+            passage = self._passages.setdefault(row, _Passage())
+            ends = self._ends.after(row, passage.passed)
+            if ends and (row.done or ends[0] < len(row.tokens) or not self.measure.whole_batch):
+                said.append(Said(row=row, begin=passage.passed, end=ends[0]))
+                # What is done keeps its place until it has passed.
+                row.held = row.done
+                passage.waited += row.done
+        if not self.measure.whole_batch or not any(row.goes for row in rows.rows):
+            return said
+        beyond = [len(each.row.tokens) - each.end for each in said]
+        # How often a segment fails, of those seen; before any was, as if one in four had.
+        share = (self._failed + 1) / (self._judged + 4)
+        risk = share * sum(beyond) + sum(self._passages[each.row].waited for each in said)
+        in_vain = len(rows.rows) - len(said)
+        return said if risk >= in_vain or max(beyond, default=0) >= LATEST else []
+
+    def _passes(self, said: Said, value: float | None) -> bool:
+        """Whether a segment passes, noted."""
         row, passage = said.row, self._passages[said.row]
+        row.held, passage.waited = False, 0
         passes = value is not None and value >= self.threshold
         text = self._site.checkpoint.tokenizer.decode(
             [t for t in row.tokens[said.begin : said.end] if t not in self._site.control_ids]
         )
         self._log.setdefault(row.number, []).append((text, value, passes))
+        self._judged += 1
         if passes:
             self._pass(passage, said.end)
             return True
+        self._failed += 1
         tokens = row.tokens[said.begin : said.end]
         ended = row.ended and said.end == len(row.tokens)
         if value is not None and (passage.best is None or value > passage.best[0]):
             passage.best = (value, [*tokens, *([self._site.band.eos_id] if ended else [])])
         first = next((t for t in tokens if t not in self._site.control_ids), None)
-        rows.keep(row, passage.passed)
+        if self.lower and first is not None:
+            passage.lowered.add(first)
+        return False
+
+    def _again(self, row: Row, rows: Rows) -> None:
+        """Have a segment that failed, and was taken back, written anew; or give up."""
+        passage = self._passages[row]
         passage.restarts += 1
         passage.tries += 1
         seed = (*self._site.asks[row.number].seed, passage.restarts)
         row.chances = stream(seed, self._site.checkpoint.model.device)
-        if passage.tries <= self.retries:
-            if self.lower and first is not None:
-                passage.lowered.add(first)
-        else:
+        if passage.tries > self.retries:
             self._give_up(row, passage, rows)
-        return False
 
     def _give_up(self, row: Row, passage: _Passage, rows: Rows) -> None:
         best = passage.best
@@ -183,6 +231,7 @@ class Rollback(Guide):
         else:
             if self.otherwise == "refuse":
                 row.tokens += self._refusal
+                row.text += len(self._refusal)
             row.done = True
         self._pass(passage, len(row.tokens))
 

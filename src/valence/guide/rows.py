@@ -5,7 +5,7 @@ Shapes: N rows, C contexts of each, P = N·C rows of the lattice, V tokens of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -45,6 +45,11 @@ class Row:
     def length(self) -> int:
         """Tokens so far, with the prompt's."""
         return len(self.prompt) + len(self.tokens)
+
+    @property
+    def read(self) -> int:
+        """Tokens that the model has read: of a text that it goes on with all but the newest."""
+        return self.length if self.ended else self.length - 1
 
     @property
     def goes(self) -> bool:
@@ -136,16 +141,20 @@ class Rows:
         tokens_NS = torch.stack(written, dim=1)
         self._absorb(going, tokens_NS if active_N is None else tokens_NS[active_N])
 
-    def keep(self, row: Row, count: int) -> None:
-        """Take back all but the first `count` tokens of a row; it goes on from there."""
-        place = self.rows.index(row)
-        del row.tokens[count:]
-        row.text = sum(token not in self.control_ids for token in row.tokens)
-        row.ended = row.done = row.held = False
-        for c in range(self.width):
-            self.lattice.keep(place * self.width + c, row.length - 1)
-        self._next_N = self._next_N.clone()
-        self._next_N[place] = row.tokens[-1] if row.tokens else row.prompt[-1]
+    def keep(self, counts: Mapping[Row, int]) -> None:
+        """Take back all but the first `counts` tokens of some rows; they go on from there."""
+        if not counts:
+            return
+        places = [place for place, row in enumerate(self.rows) if row in counts]
+        for row, count in counts.items():
+            del row.tokens[count:]
+            row.text = sum(token not in self.control_ids for token in row.tokens)
+            row.ended = row.done = row.held = False
+        rows = [place * self.width + c for place in places for c in range(self.width)]
+        lengths = [self.rows[at // self.width].length - 1 for at in rows]
+        self.lattice.keep(rows, lengths)
+        newest = [self._newest(self.rows[place]) for place in places]
+        self._next_N[places] = torch.tensor(newest, device=self._next_N.device)
 
     def write(self, row: Row, tokens: Sequence[int]) -> None:
         """Let a row go on with these tokens, whatever the model would have written."""
@@ -213,6 +222,10 @@ class Rows:
         self.lattice.leave(self._places(to_N), self._places(from_N), kept * self.width)
         self.lattice.tidy(max(row.length for row in self.rows))
         return done
+
+    @staticmethod
+    def _newest(row: Row) -> int:
+        return row.tokens[-1] if row.tokens else row.prompt[-1]
 
     def _in_context(self, prompt: tuple[int, ...], context: int) -> tuple[int, ...]:
         if self.width == 1:

@@ -6,17 +6,16 @@ import math
 
 import numpy as np
 
-from valence.control import ControlScheme
 from valence.errors import ControlError
 from valence.guide.measures import Measure, Said
 from valence.guide.pick import stream
-from valence.guide.protocol import Guide, Site
+from valence.guide.protocol import Site
+from valence.guide.reviewing import Reviewing
 from valence.guide.rows import Row, Rows
-from valence.guide.segments import SegmentKind, boundaries
-from valence.model import Checkpoint
+from valence.guide.segments import SegmentKind
 
 
-class Search(Guide):
+class Search(Reviewing):
     """At each segment boundary go on `k` times and keep one continuation by its value.
 
     The k continuations are rows of one batch. Kept is the best, or with a `temperature` one
@@ -24,8 +23,6 @@ class Search(Guide):
     it is plain sampling. The total over a text of `k` continuations of each segment is k times
     its tokens.
     """
-
-    every = 1
 
     def __init__(
         self,
@@ -42,26 +39,14 @@ class Search(Guide):
                 where="search",
                 fix="Give a k of 1 or more, and a temperature of 0 (the best) or above.",
             )
-        self.measure, self.copies, self.temperature = measure, k, temperature
-        self.segments, self.window = segments, window
-
-    def fits(self, checkpoint: Checkpoint, known: ControlScheme | None, mode: str) -> bool:
-        """Whether its measure can be asked."""
-        return self.measure.fits(checkpoint, known)
-
-    @property
-    def looked(self) -> int:
-        """Tokens that the measure had read."""
-        return self.measure.steps
+        super().__init__(measure, segments, window)
+        self.copies, self.temperature = k, temperature
 
     def begin(self, site: Site) -> None:
         """Raises what the measure raises for a model that it cannot ask."""
-        self._site = site
-        self._ends = boundaries(site.checkpoint, site.control_ids, self.segments, self.window)
+        super().begin(site)
         self._passed: dict[int, tuple[int, int]] = {}
         """Of each ask, tokens that were chosen, and how many choices there were."""
-        if self.copies > 1:
-            self.measure.begin(site)
 
     def passed(self, row: Row) -> int:
         """Tokens that were chosen."""
@@ -75,7 +60,11 @@ class Search(Guide):
         for row in rows.rows:
             groups.setdefault(row.number, []).append(row)
         # What a row wrote beyond its segment is of no use: the others might be chosen.
-        ready = [group for group in groups.values() if self._wait(group, rows)]
+        back: dict[Row, int] = {}
+        ready = [group for group in groups.values() if self._wait(group, back)]
+        rows.keep(back)
+        for row in back:
+            row.held = True
         if not ready:
             return
         said = [
@@ -87,8 +76,11 @@ class Search(Guide):
         for group in ready:
             self._choose(group, [next(values) for _ in group], rows)
 
-    def _wait(self, group: list[Row], rows: Rows) -> bool:
-        """Hold the rows that have reached the end of their segment; whether all have."""
+    def _wait(self, group: list[Row], back: dict[Row, int]) -> bool:
+        """Hold the rows that have reached the end of their segment; whether all have.
+
+        What goes beyond it is noted in `back`.
+        """
         begin, _ = self._passed.get(group[0].number, (0, 0))
         for row in group:
             if row.held:
@@ -96,7 +88,7 @@ class Search(Guide):
             ends = self._ends.after(row, begin)
             if ends:
                 if ends[0] < len(row.tokens):
-                    rows.keep(row, ends[0])
+                    back[row] = ends[0]
                 row.held = True
             elif row.done:
                 row.held = True

@@ -51,6 +51,11 @@ class Boundaries:
         if kind == "sentence":
             self._split = build_segmenter(SegmentRecipe(kind="sentence"))
 
+    @property
+    def quick(self) -> bool:
+        """Whether the tokens alone tell where a segment ends."""
+        return self._split is None
+
     def after(self, row: Row, begin: int) -> list[int]:
         """Ends of the segments that begin at the token `begin` or later, in order.
 

@@ -41,7 +41,8 @@ def _plain(make: Callable[..., Guide]) -> Callable[..., Callable[..., Guide]]:
 def _rollback(readout: Readout | None) -> Callable[..., Guide]:
     def make(
         measure: options.Spec,
-        threshold: options.Finite,
+        threshold: options.Finite | None = None,
+        rejects: options.Finite | None = None,
         retries: int = 5,
         otherwise: Otherwise = "stop",
         refusal: str = "",
@@ -52,6 +53,7 @@ def _rollback(readout: Readout | None) -> Callable[..., Guide]:
         return Rollback(
             build_measure(measure, readout),
             threshold,
+            rejects=rejects,
             retries=retries,
             otherwise=otherwise,
             refusal=refusal,

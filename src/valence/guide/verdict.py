@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from valence.control import ControlScheme
+from valence.errors import ControlError
 from valence.model import Checkpoint, head_weight
 from valence.objective.readout import Readout
 
@@ -34,6 +35,27 @@ def verdict_of(checkpoint: Checkpoint, scheme: ControlScheme) -> Judge:
         return found
 
     return judge
+
+
+def taught(checkpoint: Checkpoint, known: ControlScheme | None) -> bool:
+    """Whether a model was taught to judge what was said."""
+    return known is not None and checkpoint.verdict
+
+
+def judge_for(
+    checkpoint: Checkpoint, known: ControlScheme | None, readout: Readout | None, where: str
+) -> Judge:
+    """A read-out of the model's states, or its own verdict where there is none.
+
+    Raises `ControlError` for a model that was never taught a verdict.
+    """
+    if known is None or not taught(checkpoint, known):
+        raise ControlError(
+            "the model was never taught a verdict",
+            where=where,
+            fix="Train it with `verdict: {}`, or let a scorer judge.",
+        )
+    return verdict_of(checkpoint, known) if readout is None else judge_by(readout, known.best)
 
 
 def judge_by(readout: Readout, best: int) -> Judge:
