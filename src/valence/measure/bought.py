@@ -13,13 +13,15 @@ from valence.report.pareto import BUDGETS, best_within, stairs
 
 PART = 0.1
 """Where a value leaves out more of the texts than this, that is said."""
+MOST = 3
+"""Of more settings that beat one the first are named."""
 PRICE = "tokens through the model for each of text"
 
 
 def front_sentences(rows: Sequence[Measurement], measure: MeasureRecipe) -> list[str]:
     """What to choose, scenario by scenario; nothing where no cost was counted."""
     stood = standings(rows, measure)
-    said = []
+    said: list[str] = []
     for signs, settings in fronts(rows, measure):
         ours = [each for each in stood if each.metrics == tuple(signs)]
         said += _front(ours, list(signs))
@@ -40,8 +42,8 @@ def _front(ours: Sequence[Standing], metrics: Sequence[str]) -> Iterator[str]:
     )
     for each in ours:
         if each.beaten_by:
-            shown = f"shown for {_listed(each.shown_by)}" if each.shown_by else "not shown"
-            yield f"{named(*_who(each))} is beaten by {_listed(each.beaten_by)}; {shown}."
+            shown = f"shown for {_listed(each.shown_by, MOST)}" if each.shown_by else "not shown"
+            yield f"{named(*_who(each))} is beaten by {_listed(each.beaten_by, MOST)}; {shown}."
     surely = [_who(each) for each in ours if not each.outdone_by and not each.alike]
     yield (
         "Shown to be better than every other setting in something:"
@@ -50,7 +52,7 @@ def _front(ours: Sequence[Standing], metrics: Sequence[str]) -> Iterator[str]:
     for each in ours:
         if each.outdone_by:
             yield (
-                f"{named(*_who(each))} is outdone by {_listed(each.outdone_by)}: shown to be"
+                f"{named(*_who(each))} is outdone by {_listed(each.outdone_by, MOST)}: shown to be"
                 " better in something and worse in nothing."
             )
     pairs = {tuple(sorted((_who(each), other))) for each in ours for other in each.alike}
@@ -148,11 +150,11 @@ def _who(standing: Standing) -> Who:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    """Its ends, where one is known."""
-    if low is None and high is None:
-        return ""
-    ends = ("no known end" if end is None else f"{end:.3g}" for end in (low, high))
-    return f" [{', '.join(ends)}]"
+    """Both ends, or the one that is known; nothing where neither is."""
+    if low is None or high is None:
+        side, end = ("at least", low) if high is None else ("at most", high)
+        return "" if end is None else f", {side} {end:.3g}"
+    return f" [{low:.3g}, {high:.3g}]"
 
 
 def _plain(metric: str) -> str:
@@ -160,5 +162,7 @@ def _plain(metric: str) -> str:
     return words[0].lower() + words[1:]
 
 
-def _listed(names: Iterable[Who]) -> str:
-    return ", ".join(named(*who) for who in names)
+def _listed(names: Iterable[Who], most: int | None = None) -> str:
+    every = [named(*who) for who in names]
+    rest = f" and {len(every[most:])} more" if most and every[most:] else ""
+    return ", ".join(every[:most]) + rest

@@ -8,8 +8,9 @@ from dataclasses import replace
 from valence.data import LOSS, VERDICT, Measurement
 from valence.recipe import MeasureRecipe
 from valence.report.content import Report
-from valence.report.drawing import Look, Picture, titled
+from valence.report.drawing import Look, Picture, shortened, titled
 from valence.report.figures import Estimate, FrontPoint, front_figure
+from valence.report.pareto import stairs, unbeaten
 from valence.report.seeds import by_seed, summarise
 from valence.report.table import format_value
 
@@ -45,13 +46,21 @@ def front_metrics(
 
 
 def front_pictures(report: Report, look: Look) -> list[Picture]:
-    """The front by the headline, by the same metric in each scenario, and by what guides cost."""
+    """The front by the headline, and by the same metric in each scenario."""
     x, y = report.front
     base = y.partition("@")[0]
     others = [m for m in report.measured() if m.startswith(f"{base}@") and m != y]
-    fronts = [(x, m) for m in [y, *others][:_FRONTS]]
-    costs = [m for m in report.measured() if m.partition("@")[0] == COST][:1]
-    fronts += [(cost, y) for cost in costs if "@" in y or "@" not in cost]
+    return _drawn(report, look, [(x, m) for m in [y, *others][:_FRONTS]])
+
+
+def cost_pictures(report: Report, look: Look) -> list[Picture]:
+    """What a token through the model buys of the headline, in each scenario."""
+    base = report.front[1].partition("@")[0]
+    costs = [m for m in report.measured() if m.partition("@")[0] == COST]
+    return _drawn(report, look, [(m, m.replace(COST, base, 1)) for m in costs[:_FRONTS]])
+
+
+def _drawn(report: Report, look: Look, fronts: Sequence[tuple[str, str]]) -> list[Picture]:
     drawn = (front_picture(replace(report, front=front), look) for front in fronts)
     return [picture for picture in drawn if picture is not None]
 
@@ -73,14 +82,18 @@ def front_picture(report: Report, look: Look) -> Picture | None:
     listed = "; ".join(
         f"{p.model} {p.mode}: {format_value(p.x.value)}, {format_value(p.y.value)}" for p in points
     )
-    caption = f"{what}. Bars are 95% intervals; colour is the model, shape the mode."
+    bought = x.name.partition("@")[0] == COST
+    head = f"What a token through the model buys: {what}" if bought else what
+    caption = f"{head}. Bars are 95% intervals; colour is the model, shape the mode."
     if seeds and crowded:
         caption += " Points are means over seeds, bars their intervals over seeds."
     elif seeds:
         caption += " Small points are single seeds; the label stands at their mean."
-    labels = _labels(report, points)
-    if len(labels) < len({(point.model, point.mode) for point in points}):
-        caption += " Of each model the best points are named."
+    labels, which = _labels(report, points)
+    caption += which
+    steps = _stairs(report, points) if bought else {}
+    if steps:
+        caption += " A line goes through the best that each model has within so many tokens."
     if missing:
         caption += f" Not shown, for lack of one of the two values: {missing}."
     return Picture(
@@ -93,20 +106,60 @@ def front_picture(report: Report, look: Look) -> Picture | None:
             alt=alt,
             narrow=narrow,
             labels=labels,
+            stairs=steps,
         ),
         alt=f"{what}. {listed}",
         caption=caption,
     )
 
 
-def _labels(report: Report, points: Sequence[FrontPoint]) -> dict[tuple[str, str], str]:
-    """Names of points in the figure: all of them, or the best of each base and mode, or base."""
-    named = {(p.model, p.mode): titled(p.model, p.mode) for p in points}
-    for by_mode in (True, False):
-        if len(named) <= _LABELS:
-            break
-        named = _best_names(report, points, by_mode=by_mode)
-    return named
+def _labels(report: Report, points: Sequence[FrontPoint]) -> tuple[dict[tuple[str, str], str], str]:
+    """Names of points in the figure: all of them, or the best of each base and mode, or those that
+    none beats, or the best of each base; and which, in words.
+    """
+    alone = len({point.model for point in points}) == 1
+    every = {
+        (p.model, p.mode): shortened(p.mode) if alone else titled(p.model, p.mode) for p in points
+    }
+    if len(every) <= _LABELS:
+        return every, ""
+    named = _best_names(report, points, by_mode=True)
+    if len(named) <= _LABELS:
+        return named, " Of each model the best points are named." if len(named) < len(every) else ""
+    front = {who: every[who] for who in unbeaten(_places(report, points))}
+    if len(front) <= _LABELS and not report.variants:
+        return front, " Those are named that none is better than in both."
+    return _best_names(report, points, by_mode=False), " Of each model the best points are named."
+
+
+def _places(
+    report: Report, points: Sequence[FrontPoint]
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Where the mean over seeds of each model and mode is, lower is better on both axes."""
+    signs = [-1 if report.info(name).lower_is_better is False else 1 for name in report.front]
+    found: dict[tuple[str, str], list[FrontPoint]] = {}
+    for point in points:
+        found.setdefault((point.model, point.mode), []).append(point)
+    return {
+        who: (
+            signs[0] * sum(p.x.value for p in members) / len(members),
+            signs[1] * sum(p.y.value for p in members) / len(members),
+        )
+        for who, members in found.items()
+    }
+
+
+def _stairs(
+    report: Report, points: Sequence[FrontPoint]
+) -> dict[str, tuple[tuple[float, float], ...]]:
+    """By model the (cost, value) of what is better than all that is cheaper."""
+    places = _places(report, points)
+    sign = -1 if report.info(report.front[1]).lower_is_better is False else 1
+    found = {}
+    for model in dict.fromkeys(point.model for point in points):
+        own = {who: place for who, place in places.items() if who[0] == model}
+        found[model] = tuple((own[who][0], sign * own[who][1]) for who in stairs(own))
+    return found
 
 
 def _best_names(
