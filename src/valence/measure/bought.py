@@ -50,7 +50,7 @@ def _front(ours: Sequence[Standing], metrics: Sequence[str]) -> Iterator[str]:
         f" {_listed(surely) or 'none of them'}."
     )
     for each in ours:
-        if each.outdone_by:
+        if each.outdone_by and not each.shown_by:
             yield (
                 f"{named(*_who(each))} is outdone by {_listed(each.outdone_by, MOST)}: shown to be"
                 " better in something and worse in nothing."
