@@ -138,6 +138,26 @@ def test_the_line_of_a_model_goes_down_and_to_the_end(report: Report) -> None:
     assert any(p.count("L") >= 5 for p in steps)
 
 
+def test_of_a_crowd_the_best_of_each_model_are_named(report: Report) -> None:
+    crowd = [
+        Measurement(
+            model=model, mode=f"good+{n}", metric=metric, value=value, low=None, high=None,
+            count=9, failures=0, seed=0,
+        )
+        for model, worse in (("guided", 0.0), ("plain", 50.0))
+        for n in range(12)
+        # The better half is a front of its own: cheap or good. The others are worse in both.
+        for metric, value in ((METRIC, worse + 12 - n % 6 + n // 6), (COST, 1.0 + n % 6 + n // 6))
+    ]  # fmt: skip
+    told = replace(report, measurements=tuple(crowd))
+    (picture,) = cost_pictures(told, look_of(told))
+    assert "Of each model the best in both are named." in picture.caption
+    svg = picture.draw("x", picture.alt, False)
+    for model in ("guided", "plain"):
+        named = [n for n in range(12) if f"{model} · good+{n}<" in svg]
+        assert named == list(range(6))
+
+
 def test_nothing_is_said_where_no_cost_was_counted(report: Report) -> None:
     rows = tuple(row for row in report.measurements if row.metric != COST)
     assert guide_section(replace(report, measurements=rows, standings=()), look_of(report)) == {}

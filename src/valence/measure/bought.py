@@ -24,11 +24,13 @@ def front_sentences(rows: Sequence[Measurement], measure: MeasureRecipe) -> list
     said: list[str] = []
     for signs, settings in fronts(rows, measure):
         ours = [each for each in stood if each.metrics == tuple(signs)]
+        headline = next(iter(signs))
         said += _front(ours, list(signs))
+        said += _budgets(rows, settings, headline)
+        said += _trained(rows, settings, headline)
+        said += _reductions(ours, headline)
+        said += _others(ours)
         said += _parts(rows, settings, list(signs))
-        said += _budgets(rows, settings, next(iter(signs)))
-        said += _trained(rows, settings, next(iter(signs)))
-        said += _reductions(ours, next(iter(signs)))
     return said
 
 
@@ -40,15 +42,19 @@ def _front(ours: Sequence[Standing], metrics: Sequence[str]) -> Iterator[str]:
         f"On the front of {what}, by the values: {len(front)} of {len(ours)} settings, which none"
         f" beats (is as good in all and better in one){listed}."
     )
-    for each in ours:
-        if each.beaten_by:
-            shown = f"shown for {_listed(each.shown_by, MOST)}" if each.shown_by else "not shown"
-            yield f"{named(*_who(each))} is beaten by {_listed(each.beaten_by, MOST)}; {shown}."
     surely = [_who(each) for each in ours if not each.outdone_by and not each.alike]
     yield (
         "Shown to be better than every other setting in something:"
         f" {_listed(surely) or 'none of them'}."
     )
+
+
+def _others(ours: Sequence[Standing]) -> Iterator[str]:
+    """What speaks against each of the other settings."""
+    for each in ours:
+        if each.beaten_by:
+            shown = f"shown for {_listed(each.shown_by, MOST)}" if each.shown_by else "not shown"
+            yield f"{named(*_who(each))} is beaten by {_listed(each.beaten_by, MOST)}; {shown}."
     for each in ours:
         if each.outdone_by and not each.shown_by:
             yield (

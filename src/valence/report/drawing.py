@@ -34,6 +34,7 @@ _COLOURS: Final = (
     *("#882255", "#999933"),
 )
 _MARKERS: Final = ("o", "^", "v", "s", "D", "P", "X", "h", "<", ">")
+SHAPES: Final = len(_MARKERS)
 # Typed loosely, because the set of keys differs between versions of Matplotlib.
 _STYLE: Final[Any] = {
     "axes.axisbelow": True,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from valence.data import LOSS, VERDICT, Measurement
 from valence.recipe import MeasureRecipe
 from valence.report.content import Report
-from valence.report.drawing import Look, Picture, shortened, titled
+from valence.report.drawing import SHAPES, Look, Picture, shortened, titled
 from valence.report.figures import Estimate, FrontPoint, front_figure
 from valence.report.pareto import stairs, unbeaten
 from valence.report.seeds import by_seed, summarise
@@ -84,7 +84,8 @@ def front_picture(report: Report, look: Look) -> Picture | None:
     )
     bought = x.name.partition("@")[0] == COST
     head = f"What a token through the model buys: {what}" if bought else what
-    caption = f"{head}. Bars are 95% intervals; colour is the model, shape the mode."
+    shapes = ", shape the mode" if len({point.mode for point in points}) <= SHAPES else ""
+    caption = f"{head}. Bars are 95% intervals; colour is the model{shapes}."
     if seeds and crowded:
         caption += " Points are means over seeds, bars their intervals over seeds."
     elif seeds:
@@ -114,8 +115,8 @@ def front_picture(report: Report, look: Look) -> Picture | None:
 
 
 def _labels(report: Report, points: Sequence[FrontPoint]) -> tuple[dict[tuple[str, str], str], str]:
-    """Names of points in the figure: all of them, or the best of each base and mode, or those that
-    none beats, or the best of each base; and which, in words.
+    """Names of points in the figure: all of them, or the best of each base and mode, or those
+    nearest to the front, or the best of each base; and which, in words.
     """
     alone = len({point.model for point in points}) == 1
     every = {
@@ -126,40 +127,52 @@ def _labels(report: Report, points: Sequence[FrontPoint]) -> tuple[dict[tuple[st
     named = _best_names(report, points, by_mode=True)
     if len(named) <= _LABELS:
         return named, " Of each model the best points are named." if len(named) < len(every) else ""
-    front = {who: every[who] for who in unbeaten(_places(report, points))}
-    if len(front) <= _LABELS and not report.variants:
-        return front, " Those are named that none is better than in both."
+    nearest = [] if report.variants else _nearest(report, points)
+    if nearest:
+        return {who: every[who] for who in nearest}, " Of each model the best in both are named."
     return _best_names(report, points, by_mode=False), " Of each model the best points are named."
 
 
-def _places(
+def _nearest(report: Report, points: Sequence[FrontPoint]) -> list[tuple[str, str]]:
+    """Of each model those that none of its own beats, then those that only these beat, and so on,
+    as far as there is room for names.
+    """
+    left = _by_model(report, points)
+    found: list[tuple[str, str]] = []
+    while any(left.values()):
+        layer = [who for own in left.values() for who in unbeaten(own)]
+        if len(found) + len(layer) > _LABELS:
+            break
+        found += layer
+        left = {m: {w: p for w, p in own.items() if w not in layer} for m, own in left.items()}
+    return found
+
+
+def _by_model(
     report: Report, points: Sequence[FrontPoint]
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """Where the mean over seeds of each model and mode is, lower is better on both axes."""
+) -> dict[str, dict[tuple[str, str], tuple[float, float]]]:
+    """By model where the mean over seeds of each mode is, lower is better on both axes."""
     signs = [-1 if report.info(name).lower_is_better is False else 1 for name in report.front]
-    found: dict[tuple[str, str], list[FrontPoint]] = {}
+    groups: dict[tuple[str, str], list[FrontPoint]] = {}
     for point in points:
-        found.setdefault((point.model, point.mode), []).append(point)
-    return {
-        who: (
-            signs[0] * sum(p.x.value for p in members) / len(members),
-            signs[1] * sum(p.y.value for p in members) / len(members),
-        )
-        for who, members in found.items()
-    }
+        groups.setdefault((point.model, point.mode), []).append(point)
+    found: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
+    for who, members in groups.items():
+        x = sum(point.x.value for point in members) / len(members)
+        y = sum(point.y.value for point in members) / len(members)
+        found.setdefault(who[0], {})[who] = (signs[0] * x, signs[1] * y)
+    return found
 
 
 def _stairs(
     report: Report, points: Sequence[FrontPoint]
 ) -> dict[str, tuple[tuple[float, float], ...]]:
     """By model the (cost, value) of what is better than all that is cheaper."""
-    places = _places(report, points)
     sign = -1 if report.info(report.front[1]).lower_is_better is False else 1
-    found = {}
-    for model in dict.fromkeys(point.model for point in points):
-        own = {who: place for who, place in places.items() if who[0] == model}
-        found[model] = tuple((own[who][0], sign * own[who][1]) for who in stairs(own))
-    return found
+    return {
+        model: tuple((own[who][0], sign * own[who][1]) for who in stairs(own))
+        for model, own in _by_model(report, points).items()
+    }
 
 
 def _best_names(
