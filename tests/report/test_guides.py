@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from dataclasses import asdict, replace
@@ -22,6 +23,7 @@ from valence.report.guides import GUIDES, guide_section, guide_tables
 from valence.report.page import look_of
 from valence.report.reading import read_standings
 
+DOCS = Path(__file__).parents[2] / "docs"
 COST = "tokens_through_model_per_token"
 METRICS = (METRIC, "distinct_2", COST)
 NO_INTERVAL = {"low": None, "high": None}
@@ -156,6 +158,22 @@ def test_of_a_crowd_the_best_of_each_model_are_named(report: Report) -> None:
     for model in ("guided", "plain"):
         named = [n for n in range(12) if f"{model} · good+{n}<" in svg]
         assert named == list(range(6))
+
+
+def test_the_docs_have_the_tables_and_the_figure(folder: Path, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("write_results", DOCS / "write_results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    writer.DOCS = tmp_path
+    writer.main([folder])
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"\| good\+a \| 5 \[4, 6\] \|.*\| 3\.50, at least 2\.00 \| yes, shown \|", text
+    )
+    assert "| 1.5 tokens | good+a: 5.00 [4.00, 6.00] |" in text
+    assert (tmp_path / "results-toxic.svg").read_text(encoding="utf-8").startswith("<svg ")
 
 
 def test_nothing_is_said_where_no_cost_was_counted(report: Report) -> None:
