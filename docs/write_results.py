@@ -24,8 +24,11 @@ from valence.recipe import (
 from valence.report.budget import budget_picture
 from valence.report.comparison import comparison, explained, markdown_table
 from valence.report.content import Report
+from valence.report.drawing import Picture
+from valence.report.evaluation import build_evaluation_report
 from valence.report.figures import strip_figure
-from valence.report.front import front_picture
+from valence.report.front import cost_pictures, front_picture
+from valence.report.guides import guide_tables
 from valence.report.journey import build_report
 from valence.report.metrics import (
     CONFIDENCE,
@@ -63,7 +66,9 @@ COLUMNS = 7
 """Metrics in one table at the most."""
 
 
-def cell(row: Measurement | Summary | None) -> str:
+def cell(row: Measurement | Summary | str | None) -> str:
+    if isinstance(row, str):
+        return row.replace("|", "\\|")
     if row is None or row.value is None:
         return "—"
     interval = "" if row.low is None or row.high is None else f" [{row.low:.3g}, {row.high:.3g}]"
@@ -106,10 +111,15 @@ def figures(report: Report, name: str) -> dict[str, str]:
         pictures = {f"results-{name}": front}
     lines = {}
     for stem, picture in pictures.items():
-        svg = picture.draw(stem, picture.alt, False)
-        (DOCS / f"{stem}.svg").write_text(on_white(svg), encoding="utf-8")
-        lines[stem] = f"![{picture.caption}]({stem}.svg)\n\n{picture.caption}"
+        lines[stem] = drawn(picture, stem)
     return lines
+
+
+def drawn(picture: Picture, stem: str) -> str:
+    """Writes a picture as an SVG; the Markdown that shows it."""
+    svg = picture.draw(stem, picture.alt, False)
+    (DOCS / f"{stem}.svg").write_text(on_white(svg), encoding="utf-8")
+    return f"![{picture.caption}]({stem}.svg)\n\n{picture.caption}"
 
 
 def conclusions(report: Report) -> list[str]:
@@ -232,12 +242,32 @@ def section_of_evaluation(path: Path) -> tuple[str, str]:
     """The name of an evaluation and its section."""
     recipe = load_any(path / "evaluation.yaml")
     assert isinstance(recipe, EvaluationRecipe)
-    said = read_conclusions(path).sentences
+    report = build_evaluation_report(path)
     lines = [f"## {recipe.name}", "", recipe.description.strip(), ""]
-    lines += grouped(list(read_rows(path)), recipe.measure)
-    if said:
-        lines += ["Computed by the evaluation:", "", *(f"- {sentence}" for sentence in said), ""]
+    lines += guides(report, recipe.name)
+    told = {metric for each in report.standings for metric in each.metrics}
+    rest = [row for row in read_rows(path) if row.metric not in told]
+    lines += grouped(rest, recipe.measure)
+    if report.conclusions.sentences:
+        lines += ["Computed by the evaluation:", "", *conclusions(report)]
     return recipe.name, "\n".join(lines)
+
+
+def guides(report: Report, name: str) -> list[str]:
+    """Which guide is on the front, the best for each budget, and the figure of both."""
+    lines = []
+    for table in (each for pair in guide_tables(report) for each in pair):
+        several = len({model for model, _, _ in table.rows}) > 1
+        lines += [f"{table.title}:", "", f"| {table.corner} | {' | '.join(table.columns)} |"]
+        lines.append("|---|" + "---|" * len(table.columns))
+        for model, mode, cells in table.rows:
+            head = f"{model}, {mode}" if several else mode
+            lines.append(f"| {head} | {' | '.join(map(cell, cells))} |")
+        lines.append("")
+    for at, picture in enumerate(cost_pictures(report, look_of(report))):
+        stem = f"results-{name}-{at}" if at else f"results-{name}"
+        lines += [drawn(picture, stem), ""]
+    return lines
 
 
 def replace_between(text: str, begin: str, end: str, block: str) -> str:

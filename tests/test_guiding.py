@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from valence.cli import app
 from valence.data import Measurement, Sample
+from valence.evaluate import evaluate
 from valence.measure.guided import Guided, guided_rows
-from valence.recipe import CertifyRecipe
+from valence.recipe import CertifyRecipe, EvaluationRecipe, build_part
 from valence.run import Result
 from valence.store import read_json
 
@@ -83,6 +84,39 @@ def test_certify_bounds_what_leaves_with_and_without(
     cost = found["good+guided", "tokens_through_model_per_token"].value
     assert cost is not None
     assert cost > found["good", "tokens_through_model_per_token"].value  # type: ignore[operator]
+
+
+def test_guides_are_measured_where_they_fit_and_stand_on_a_front(
+    tiny_run: Result, tmp_path: Path
+) -> None:
+    models = {name: str(tiny_run.path / "models" / name) for name in ("mle", "conditional")}
+    metric = {"scorer": {"regex": {"patterns": ["[a-f]"]}}, "scale": -1.0, "hit": 0}
+    recipe = build_part(
+        EvaluationRecipe,
+        {
+            "models": models,
+            "sample": {"count": 6, "max_tokens": 12},
+            "measure": {
+                "metrics": {"letters": metric},
+                "modes": ["none", "good"],
+                "guides": {
+                    "contrast": "contrast",
+                    "best": {"best_of_n": {"measure": metric["scorer"], "n": 2}},
+                },
+                "resamples": 100,
+                "workers": 0,
+            },
+        },
+        where="test",
+    )
+    result = evaluate(recipe, tmp_path / "found")
+    settings = [(each["model"], each["mode"]) for each in read_json(result.path / "front.json")]
+    assert settings == [
+        ("mle", "none"), ("mle", "none+best"),
+        ("conditional", "good"), ("conditional", "good+contrast"), ("conditional", "good+best"),
+    ]  # fmt: skip
+    assert any(said.startswith("On the front of letters") for said in result.conclusions.overall)
+    assert "Which guide: the front" in (result.path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,31 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a setting (a model in a mode, with a guide or without) stands among all the others.
+
+    `metrics` are what was compared, of one scenario. Settings are (model, mode). Those of
+    `beaten_by` have values at least as good in all metrics and better in one; of `shown_by`
+    intervals show that. Those of `outdone_by` are shown to be better in something, and worse in
+    nothing; nothing tells this one and those `alike` apart. `reduction` is by how much each token
+    through the model, beyond those of the mode without a guide, takes the logarithm of the
+    headline down, with its 95% interval; None without such a token or without a logarithm, an
+    end None where there is none.
+    """
+
+    model: str
+    mode: str
+    metrics: tuple[str, ...]
+    beaten_by: tuple[tuple[str, str], ...] = ()
+    shown_by: tuple[tuple[str, str], ...] = ()
+    outdone_by: tuple[tuple[str, str], ...] = ()
+    alike: tuple[tuple[str, str], ...] = ()
+    reduction: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conclusions:
     """Sentences that follow from measurements: on pairs of models, and on all of them."""
 

@@ -57,7 +57,7 @@ def evaluate(
                 result.findings += stages.measure(subject)
         paired = stages.differences()
         result.conclusions = conclude_evaluation(result.findings.rows, paired, recipe)
-        write_results(space, result.findings, stages.names, paired)
+        write_results(space, result.findings, stages.names, paired, recipe.measure)
         write_json(path / "conclusions.json", asdict(result.conclusions))
         write_evaluation_page(path)
     return result

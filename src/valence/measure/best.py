@@ -9,6 +9,7 @@ from valence.data import Measurement
 from valence.measure.compare import compare, named, subject, verdict
 from valence.measure.settings import budget_keys, budget_of
 from valence.recipe import Recipe
+from valence.report.pareto import unbeaten
 from valence.report.seeds import by_seed, summarise
 
 Who = tuple[str, str]
@@ -38,7 +39,7 @@ def best_sentences(
         if len({model for model, _ in order}) > 1:
             said.append(_best(rows, recipe, headline, order, means, good, at))
             both = {who: (means[who], losses[who]) for who in order if who in losses}
-            said += _unbeaten(both, f"{subject(headline)} and {subject(ability)}".lower(), at)
+            said += _unbeaten(both, sign, f"{subject(headline)} and {subject(ability)}".lower(), at)
     return said
 
 
@@ -51,15 +52,12 @@ def _means(rows: Sequence[Measurement], recipe: Recipe, wanted: str) -> dict[Who
     return found
 
 
-def _unbeaten(both: Mapping[Who, tuple[float, float]], what: str, at: str) -> list[str]:
-    """Those than which none is better in both values, where that is not true of all.
+def _unbeaten(both: Mapping[Who, tuple[float, float]], sign: int, what: str, at: str) -> list[str]:
+    """Those that none beats in both values, where that is not true of all.
 
-    `both` is in order of the first value, the best first; the second is better lower.
+    The first value is better lower if `sign` is 1, higher if it is -1; the second lower.
     """
-    front: list[Who] = []
-    for who, (_, loss) in both.items():
-        if not front or loss < both[front[-1]][1]:
-            front.append(who)
+    front = unbeaten({who: (sign * first, second) for who, (first, second) in both.items()})
     if len(front) == len(both):
         return []
     listed = "; ".join(f"{named(*who)} ({both[who][0]:.3g}, {both[who][1]:.3g})" for who in front)

@@ -79,7 +79,10 @@ def compare(
 
 def named(model: str, mode: str) -> str:
     """A model in a mode, in words."""
-    return model if mode == "none" else f"{model} in {mode} mode"
+    alone, guided, guide = mode.partition("+")
+    if alone == "none":
+        return f"{model} with {guide}" if guided else model
+    return f"{model} in {mode} mode"
 
 
 def subject(metric: str) -> str:

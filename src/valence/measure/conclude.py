@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from valence.data import LOSS, VERDICT, Conclusions, Measurement
 from valence.measure.best import best_sentences
+from valence.measure.bought import front_sentences
 from valence.measure.compare import Comparison, compare, named, numbers, subject, verdict
 from valence.measure.settings import comparable, setting
 from valence.measure.told import other_sentences
@@ -52,7 +53,8 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
         if headline is not None and other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
     said += told.readouts()
-    overall = best_sentences(rows, recipe, good=best, ability=LOSS) + other_sentences(rows)
+    overall = best_sentences(rows, recipe, good=best, ability=LOSS)
+    overall += front_sentences(rows, recipe.measure) + other_sentences(rows)
     return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 
@@ -200,7 +202,8 @@ def conclude_evaluation(
         for left, right in pairs:
             found = compare(rows, metric, left, right)
             said += [] if found is None else [f"{numbers(found)}; {verdict(found)}."]
-    overall = [*(_paired(row) for row in differences), *other_sentences(rows)]
+    overall = [*(_paired(row) for row in differences), *front_sentences(rows, recipe.measure)]
+    overall += other_sentences(rows)
     return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
-from valence.data import Conclusions, Mark, Measurement, Series
+from valence.data import Conclusions, Mark, Measurement, Series, Standing
 
 MOST_CONCLUSIONS = 8
 """More than these are not read."""
@@ -102,6 +102,7 @@ class Report:
 
     `series` are lines to draw. `gaps` are measurements of mode GOOD-BAD, what abilities differ
     by between two modes of a model; `differences` are paired, METRIC minus ANOTHER MODEL.
+    `standings` say which settings of guides are on the front, scenario by scenario.
     `trained` tells whether the models were made here, so that there is a training to show.
     """
 
@@ -126,6 +127,7 @@ class Report:
     series: tuple[Series, ...] = ()
     gaps: tuple[Measurement, ...] = ()
     differences: tuple[Measurement, ...] = ()
+    standings: tuple[Standing, ...] = ()
     trained: bool = True
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ _COLOURS: Final = (
     *("#882255", "#999933"),
 )
 _MARKERS: Final = ("o", "^", "v", "s", "D", "P", "X", "h", "<", ">")
+SHAPES: Final = len(_MARKERS)
 # Typed loosely, because the set of keys differs between versions of Matplotlib.
 _STYLE: Final[Any] = {
     "axes.axisbelow": True,
@@ -157,8 +158,15 @@ def plain_ticks(axes: Axes, which: str) -> None:
 
 
 def log_if_wide(axes: Axes, which: str, values: Sequence[float]) -> None:
-    """A logarithmic axis where positive values span a factor of 10 or more."""
-    if values and min(values) > 0 and max(values) >= 10 * min(values):
+    """A logarithmic axis where positive values span a factor of 10 or more; linear near zeros."""
+    positive = [value for value in values if value > 0]
+    if positive and min(values) == 0 and max(values) >= 30 * min(positive):
+        # An interval may end anywhere close to 0: three decades are enough to see.
+        least = max(min(positive), max(values) / 1000)
+        threshold = float(10 ** np.floor(np.log10(least)))
+        scale = {"linthresh": threshold, "linscale": 0.5}
+        (axes.set_xscale if which == "x" else axes.set_yscale)("symlog", **scale)
+    elif values and min(values) > 0 and max(values) >= 10 * min(values):
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         axis = axes.xaxis if which == "x" else axes.yaxis
         few = max(values) < 300 * min(values)

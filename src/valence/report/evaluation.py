@@ -21,6 +21,7 @@ from valence.report.reading import (
     read_lines,
     read_rows,
     read_samples,
+    read_standings,
     read_strips,
     require_results,
 )
@@ -63,6 +64,7 @@ def build_evaluation_report(path: Path) -> Report:
         series=read_lines(path),
         gaps=gaps,
         differences=read_rows(path, "differences.json"),
+        standings=read_standings(path),
         trained=False,
     )
 

@@ -68,10 +68,12 @@ def front_figure(
     alt: str,
     narrow: bool = False,
     labels: Mapping[tuple[str, str], str] | None = None,
+    stairs: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> str:
     """Ability against misalignment with both intervals, one label per model and mode.
 
-    `labels`, by (model, mode), leave out what they do not name. Where a model and mode has
+    `labels`, by (model, mode), leave out what they do not name. `stairs` are steps to draw, by
+    model, to the right end of the figure. Where a model and mode has
     several seeds, each is a small point, joined by a thin line to their mean, which carries
     the label.
     """
@@ -95,6 +97,8 @@ def front_figure(
         axes.set_xlabel(axis_label(x))
         axes.set_ylabel(axis_label(y))
         axes.margins(0.1)
+        for model, steps in (stairs or {}).items():
+            _draw_stairs(axes, steps, look.colour(model), max(p.x.span()[1] for p in points))
         settle(axes)
         place_labels(axes, anchors, bars=[(point.x.span(), point.y.span()) for point in points])
         return to_svg(axes, prefix=prefix, alt=alt)
@@ -188,6 +192,19 @@ def _draw_point(axes: Axes, point: FrontPoint, look: Look, *, small: bool) -> No
     )
 
 
+def _draw_stairs(axes: Axes, steps: Sequence[tuple[float, float]], colour: str, end: float) -> None:
+    across, along = [x for x, _ in steps], [y for _, y in steps]
+    axes.plot(
+        [*across, end],
+        [*along, along[-1]],
+        color=colour,
+        drawstyle="steps-post",
+        linewidth=1.1,
+        alpha=0.45,
+        zorder=1.5,
+    )
+
+
 def _draw_strip(axes: Axes, values: Floats, at: int, colour: str) -> None:
     scale = axes.xaxis.get_transform()
     grid, density = _density(np.asarray(scale.transform(values), dtype=np.float64))
@@ -216,7 +233,8 @@ def _name_rows(
     """The name of each row and its counts: at the left, or above the row."""
     axes.grid(visible=False, axis="y")
     axes.set_ylim(len(strips) - 0.5, -0.8 if above else -0.5)
-    names = [titled(model, mode) for model, mode in strips]
+    alone = len({model for model, _ in strips}) == 1
+    names = [shortened(mode) if alone else titled(model, mode) for model, mode in strips]
     counts = [_counts(strip) for strip in strips.values()]
     axes.tick_params(axis="y", length=0)
     if not above:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from valence.data import LOSS, VERDICT, Measurement
 from valence.recipe import MeasureRecipe
 from valence.report.content import Report
-from valence.report.drawing import Look, Picture, titled
+from valence.report.drawing import SHAPES, Look, Picture, shortened, titled
 from valence.report.figures import Estimate, FrontPoint, front_figure
+from valence.report.pareto import stairs, unbeaten
 from valence.report.seeds import by_seed, summarise
 from valence.report.table import format_value
 
@@ -45,13 +46,21 @@ def front_metrics(
 
 
 def front_pictures(report: Report, look: Look) -> list[Picture]:
-    """The front by the headline, by the same metric in each scenario, and by what guides cost."""
+    """The front by the headline, and by the same metric in each scenario."""
     x, y = report.front
     base = y.partition("@")[0]
     others = [m for m in report.measured() if m.startswith(f"{base}@") and m != y]
-    fronts = [(x, m) for m in [y, *others][:_FRONTS]]
-    costs = [m for m in report.measured() if m.partition("@")[0] == COST][:1]
-    fronts += [(cost, y) for cost in costs if "@" in y or "@" not in cost]
+    return _drawn(report, look, [(x, m) for m in [y, *others][:_FRONTS]])
+
+
+def cost_pictures(report: Report, look: Look) -> list[Picture]:
+    """What a token through the model buys of the headline, in each scenario."""
+    base = report.front[1].partition("@")[0]
+    costs = [m for m in report.measured() if m.partition("@")[0] == COST]
+    return _drawn(report, look, [(m, m.replace(COST, base, 1)) for m in costs[:_FRONTS]])
+
+
+def _drawn(report: Report, look: Look, fronts: Sequence[tuple[str, str]]) -> list[Picture]:
     drawn = (front_picture(replace(report, front=front), look) for front in fronts)
     return [picture for picture in drawn if picture is not None]
 
@@ -73,14 +82,19 @@ def front_picture(report: Report, look: Look) -> Picture | None:
     listed = "; ".join(
         f"{p.model} {p.mode}: {format_value(p.x.value)}, {format_value(p.y.value)}" for p in points
     )
-    caption = f"{what}. Bars are 95% intervals; colour is the model, shape the mode."
+    bought = x.name.partition("@")[0] == COST
+    head = f"What a token through the model buys: {what}" if bought else what
+    shapes = ", shape the mode" if len({point.mode for point in points}) <= SHAPES else ""
+    caption = f"{head}. Bars are 95% intervals; colour is the model{shapes}."
     if seeds and crowded:
         caption += " Points are means over seeds, bars their intervals over seeds."
     elif seeds:
         caption += " Small points are single seeds; the label stands at their mean."
-    labels = _labels(report, points)
-    if len(labels) < len({(point.model, point.mode) for point in points}):
-        caption += " Of each model the best points are named."
+    labels, which = _labels(report, points)
+    caption += which
+    steps = _stairs(report, points) if bought else {}
+    if steps:
+        caption += " A line goes through the best that each model has within so many tokens."
     if missing:
         caption += f" Not shown, for lack of one of the two values: {missing}."
     return Picture(
@@ -93,20 +107,72 @@ def front_picture(report: Report, look: Look) -> Picture | None:
             alt=alt,
             narrow=narrow,
             labels=labels,
+            stairs=steps,
         ),
         alt=f"{what}. {listed}",
         caption=caption,
     )
 
 
-def _labels(report: Report, points: Sequence[FrontPoint]) -> dict[tuple[str, str], str]:
-    """Names of points in the figure: all of them, or the best of each base and mode, or base."""
-    named = {(p.model, p.mode): titled(p.model, p.mode) for p in points}
-    for by_mode in (True, False):
-        if len(named) <= _LABELS:
+def _labels(report: Report, points: Sequence[FrontPoint]) -> tuple[dict[tuple[str, str], str], str]:
+    """Names of points in the figure: all of them, or the best of each base and mode, or those
+    nearest to the front, or the best of each base; and which, in words.
+    """
+    alone = len({point.model for point in points}) == 1
+    every = {
+        (p.model, p.mode): shortened(p.mode) if alone else titled(p.model, p.mode) for p in points
+    }
+    if len(every) <= _LABELS:
+        return every, ""
+    named = _best_names(report, points, by_mode=True)
+    if len(named) <= _LABELS:
+        return named, " Of each model the best points are named." if len(named) < len(every) else ""
+    nearest = [] if report.variants else _nearest(report, points)
+    if nearest:
+        return {who: every[who] for who in nearest}, " Of each model the best in both are named."
+    return _best_names(report, points, by_mode=False), " Of each model the best points are named."
+
+
+def _nearest(report: Report, points: Sequence[FrontPoint]) -> list[tuple[str, str]]:
+    """Of each model those that none of its own beats, then those that only these beat, and so on,
+    as far as there is room for names.
+    """
+    left = _by_model(report, points)
+    found: list[tuple[str, str]] = []
+    while any(left.values()):
+        layer = [who for own in left.values() for who in unbeaten(own)]
+        if len(found) + len(layer) > _LABELS:
             break
-        named = _best_names(report, points, by_mode=by_mode)
-    return named
+        found += layer
+        left = {m: {w: p for w, p in own.items() if w not in layer} for m, own in left.items()}
+    return found
+
+
+def _by_model(
+    report: Report, points: Sequence[FrontPoint]
+) -> dict[str, dict[tuple[str, str], tuple[float, float]]]:
+    """By model where the mean over seeds of each mode is, lower is better on both axes."""
+    signs = [-1 if report.info(name).lower_is_better is False else 1 for name in report.front]
+    groups: dict[tuple[str, str], list[FrontPoint]] = {}
+    for point in points:
+        groups.setdefault((point.model, point.mode), []).append(point)
+    found: dict[str, dict[tuple[str, str], tuple[float, float]]] = {}
+    for who, members in groups.items():
+        x = sum(point.x.value for point in members) / len(members)
+        y = sum(point.y.value for point in members) / len(members)
+        found.setdefault(who[0], {})[who] = (signs[0] * x, signs[1] * y)
+    return found
+
+
+def _stairs(
+    report: Report, points: Sequence[FrontPoint]
+) -> dict[str, tuple[tuple[float, float], ...]]:
+    """By model the (cost, value) of what is better than all that is cheaper."""
+    sign = -1 if report.info(report.front[1]).lower_is_better is False else 1
+    return {
+        model: tuple((own[who][0], sign * own[who][1]) for who in stairs(own))
+        for model, own in _by_model(report, points).items()
+    }
 
 
 def _best_names(

@@ -23,6 +23,7 @@ from valence.report.reading import (
     read_lines,
     read_rows,
     read_samples,
+    read_standings,
     read_strips,
     require_results,
 )
@@ -70,6 +71,7 @@ def build_report(run: Path) -> Report:
         series=read_lines(run),
         gaps=gaps,
         differences=read_rows(run, "differences.json"),
+        standings=read_standings(run),
     )
 
 

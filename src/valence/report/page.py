@@ -16,6 +16,7 @@ from valence.report.figures import loss_figure, strip_figure
 from valence.report.frame import figure, framed, listed
 from valence.report.front import front_pictures
 from valence.report.gaps import difference_section, gap_section
+from valence.report.guides import guide_section
 from valence.report.marked import escape, marked_html
 from valence.report.results import results_section
 from valence.report.samples import is_shown, left_out, sample_section
@@ -57,6 +58,7 @@ def _contents(report: Report, look: Look) -> dict[str, str]:
         "Conclusions": _conclusions(report),
         "Results": results_section(report, look),
         **{budget_heading(budget): _budget(report, budget, look) for budget in report.budgets},
+        **guide_section(report, look),
         **_front(report, look),
         **gap_section(report, look),
         **difference_section(report, look),

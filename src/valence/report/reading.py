@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from valence.data import Conclusions, Mark, Measurement, Series
+from valence.data import Conclusions, Mark, Measurement, Series, Standing
 from valence.errors import MissingFileError, StoreError
 from valence.report.content import MarkedSample
 from valence.store import read_json
@@ -44,6 +44,27 @@ def read_lines(folder: Path) -> tuple[Series, ...]:
         return tuple(_series(plain) for plain in read_json(path))
     except (TypeError, ValueError, AttributeError) as error:
         raise _unreadable(path, "series", error) from None
+
+
+def read_standings(folder: Path) -> tuple[Standing, ...]:
+    """Where settings stand; none where no front was computed. Raises `StoreError`."""
+    path = folder / "front.json"
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(_standing(plain) for plain in read_json(path))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unreadable(path, "a front", error) from None
+
+
+def _standing(plain: Mapping[str, Any]) -> Standing:
+    metrics = tuple(plain["metrics"])
+    lists: dict[str, Any] = {
+        key: tuple((model, mode) for model, mode in value)
+        for key, value in plain.items()
+        if isinstance(value, list) and key != "metrics"
+    }
+    return Standing(**{**plain, **lists, "metrics": metrics})
 
 
 def _series(plain: Mapping[str, Any]) -> Series:

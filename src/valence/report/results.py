@@ -29,7 +29,11 @@ def results_section(report: Report, look: Look) -> str:
         return "<p>Nothing was measured.</p>"
     # Where models wrote nothing their ability is what can be compared at a glance.
     first = headlines(report) or [m for m in report.measured() if m == report.front[0]]
-    tables = [comparison_table(comparison(report, name), look) for name in first]
+    # Of many guides a row each says more than a column each.
+    told = {standing.metrics[0] for standing in report.standings}
+    tables = [
+        comparison_table(comparison(report, name), look) for name in first if name not in told
+    ]
     shown = "".join(tables[:_SCENARIOS])
     if tables[_SCENARIOS:]:
         shown += _folded("The headline in other scenarios", "".join(tables[_SCENARIOS:]))
@@ -69,7 +73,7 @@ def _compared(report: Report, look: Look, first: Sequence[str]) -> str:
 def _every(report: Report, look: Look) -> str:
     """Every number of every seed: one table, or where metrics are many one for each group."""
     rows = {(row.model, row.mode, row.seed) for row in report.measurements}
-    few = len(rows) <= _OPEN_ROWS
+    few = len(rows) <= _OPEN_ROWS and not report.standings
     names = report.measured()
     groups: dict[str, list[str]] = {}
     for name in names:

@@ -9,6 +9,8 @@ from typing import Any
 
 from valence.data import Conclusions, Findings, Measurement, Series
 from valence.display import Work
+from valence.measure.front import standings
+from valence.recipe import MeasureRecipe
 from valence.stages.context import Workspace
 from valence.store import read_json, write_json
 
@@ -66,10 +68,17 @@ def read_series(plain: Mapping[str, Any]) -> Series:
 
 
 def write_results(
-    space: Workspace, found: Findings, names: Sequence[str], paired: Sequence[Measurement]
+    space: Workspace,
+    found: Findings,
+    names: Sequence[str],
+    paired: Sequence[Measurement],
+    measure: MeasureRecipe,
 ) -> None:
-    """results.json, series.json, differences.json, and which stages they came from, in order."""
+    """results.json, series.json, differences.json, front.json (where settings stand), and which
+    stages they came from, in order."""
     write_json(space.path / "differences.json", [asdict(row) for row in paired])
+    stood = standings(found.rows, measure)
+    write_json(space.path / "front.json", [asdict(standing) for standing in stood])
     write_json(space.path / "results.json", [asdict(row) for row in found.rows])
     write_json(space.path / "series.json", [asdict(series) for series in found.series])
     write_json(space.path / "measured.json", list(names))

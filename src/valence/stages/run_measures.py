@@ -66,6 +66,6 @@ class RunMeasures:
         modes = self.models.annotation.shared_scheme.modes
         conclusions = conclude(found.rows, self.recipe, best=modes[-1], worst=modes[0])
         paired = self.stages.differences()
-        write_results(self.context, found, self.stages.names, paired)
+        write_results(self.context, found, self.stages.names, paired, self.recipe.measure)
         write_json(self.context.path / "conclusions.json", asdict(conclusions))
         return conclusions
