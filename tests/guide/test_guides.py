@@ -118,14 +118,14 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_guided_text_depends_on_its_ask_alone(name: str) -> None:
-    one, *others = (write([MAKERS[name]()], batch=batch) for batch in (1, 4, 9, 27))
+    one, *others = (write([MAKERS[name]()], batch=batch) for batch in (1, 4, 27))
     assert all(other == one for other in others)
     assert one != write()
 
 
 @pytest.mark.parametrize("name", ["search", "rollback", "rectify", "rollback, best"])
 def test_so_it_does_where_the_model_has_no_control_tokens(name: str) -> None:
-    one, *others = (write([MAKERS[name]()], conditional=False, batch=b) for b in (1, 4, 9))
+    one, *others = (write([MAKERS[name]()], conditional=False, batch=b) for b in (2, 9))
     assert all(other == one for other in others)
     assert one != write(conditional=False)
 
