@@ -12,6 +12,7 @@ from transformers import (
     BloomConfig,
     Gemma3TextConfig,
     GPT2Config,
+    GPTNeoConfig,
     GptOssConfig,
     Lfm2Config,
     Llama4TextConfig,
@@ -45,6 +46,7 @@ ROTARY: dict[str, Any] = {
     "max_position_embeddings": 64,
 }
 LAYERS = ["sliding_attention", "full_attention"]
+EAGER = ("bloom", "gpt_oss", "gpt_neo")
 EXPERTS: dict[str, Any] = {"num_local_experts": 3, "num_experts_per_tok": 2}
 CONFIGS: dict[str, PreTrainedConfig] = {
     "qwen3": Qwen3Config(**SIZES, **ROTARY),
@@ -57,6 +59,12 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     ),
     "gpt_oss": GptOssConfig(**SIZES, **ROTARY, **EXPERTS, sliding_window=6, layer_types=LAYERS),
     "bloom": BloomConfig(**SIZES),
+    "gpt_neo": GPTNeoConfig(
+        **SIZES,
+        attention_types=[[["local", "global"], 1]],
+        window_size=6,
+        max_position_embeddings=64,
+    ),
     "lfm2": Lfm2Config(**SIZES, **ROTARY, layer_types=["conv", "full_attention"]),
     "llama4": Llama4TextConfig(
         **SIZES, **ROTARY, attention_chunk_size=6, num_local_experts=1, intermediate_size_mlp=48
@@ -78,7 +86,7 @@ def checkpoint(family: str, dtype: torch.dtype = torch.float64) -> Checkpoint:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(
             CONFIGS[family],
-            attn_implementation="eager" if family in ("bloom", "gpt_oss") else "sdpa",
+            attn_implementation="eager" if family in EAGER else "sdpa",
             # The grouped matrix product knows no float64.
             **({"experts_implementation": "eager"} if family == "gpt_oss" else {}),
         )

@@ -17,7 +17,10 @@ from valence.errors import ModelError
 from valence.guide import Ask, Processed, Written, asks_for, generate
 from valence.model import Checkpoint
 
-FAMILIES = ["qwen3", "llama", "gpt2", "mistral", "gemma3", "qwen3, sliding", "gpt_oss", "bloom"]
+FAMILIES = [
+    *("qwen3", "llama", "gpt2", "mistral", "gemma3", "qwen3, sliding", "gpt_oss"),
+    *("bloom", "gpt_neo", "llama4"),
+]
 PROMPTS = ["", "w3 w4 w5", "w7", "w3 w4 w5", "w9 w8 w7 w6 w5 w4 w3 w2 w1", "w2 w30"]
 
 ready = cache(checkpoint)

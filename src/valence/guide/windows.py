@@ -87,16 +87,17 @@ def windows_of(model: PreTrainedModel) -> Windows | None:
     """The windows of a model in which each layer slides or sees everything.
 
     None where it has layers of yet another kind (recurrent, chunked), or windows of several
-    widths, or where its layers do not get the masks that its forward is given.
+    widths, or where its layers do not get the masks that its forward is given. A pass or two
+    over a token or two find that out, of models with windows alone.
     """
     layers = DynamicCache(config=model.config).layers
     if all(type(layer) is DynamicLayer for layer in layers):
-        return Windows(dtype=model.dtype)
+        return None if _has_own(model) else Windows(dtype=model.dtype)
     if {type(layer) for layer in layers} - {DynamicLayer, DynamicSlidingWindowLayer}:
         return None
     config = model.config.get_text_config(decoder=True)
     slides = [type(layer) is DynamicSlidingWindowLayer for layer in layers]
-    (width, *others) = {getattr(layer, "sliding_window", None) for layer in layers} - {None}
+    width, *others = {each.sliding_window for each in layers if hasattr(each, "sliding_window")}
     # transformers keeps chunks in layers that slide; the names tell, or the width's own name.
     expected = [SLIDING if each else FULL for each in slides]
     names = getattr(config, "layer_types", None)
@@ -111,6 +112,14 @@ def windows_of(model: PreTrainedModel) -> Windows | None:
         if _taken(model, found, expected) and _meant(model, width, slides):
             return found
     return None
+
+
+def _has_own(model: PreTrainedModel) -> bool:
+    """Whether some layer keeps a mask with a window, which counts columns (GPT-Neo)."""
+    return any(
+        mask.ndim == 4 and mask.dtype == torch.bool and not mask[..., -1:, :1].all()
+        for mask in model.buffers()
+    )
 
 
 def _taken(model: PreTrainedModel, windows: Windows, expected: Sequence[str]) -> bool:
