@@ -20,8 +20,13 @@ def words() -> PreTrainedTokenizerFast:
 
 
 @cache
-def lettered(*, conditional: bool = True, lines: float = 3.0) -> Checkpoint:
-    """Random weights in float64; line breaks are made likely, so that there are segments."""
+def lettered(
+    *, conditional: bool = True, lines: float = 3.0, window: int | None = None
+) -> Checkpoint:
+    """Random weights in float64; line breaks are made likely, so that there are segments.
+
+    With a `window` the second of two layers slides.
+    """
     tokenizer = words()
     shape = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -34,6 +39,9 @@ def lettered(*, conditional: bool = True, lines: float = 3.0) -> Checkpoint:
         max_position_embeddings=160,
         initializer_range=0.4,
         tie_word_embeddings=False,
+        use_sliding_window=window is not None,
+        sliding_window=window,
+        max_window_layers=1,
     )
     with torch.random.fork_rng():
         torch.manual_seed(3)

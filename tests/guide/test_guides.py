@@ -51,9 +51,13 @@ PROMPTS = ["", "the cat", "no one saw"]
 
 
 def write(
-    guides: Sequence[Guide] = (), *, conditional: bool = True, **options: object
+    guides: Sequence[Guide] = (),
+    *,
+    conditional: bool = True,
+    window: int | None = None,
+    **options: object,
 ) -> dict[int, Written]:
-    used = lettered(conditional=conditional)
+    used = lettered(conditional=conditional, window=window)
     asks = asks_for(used.tokenizer, PROMPTS, per_prompt=3, seed=0)
     given = {"max_tokens": 24, "batch": 9} | options
     mode = given.pop("mode", "good" if conditional else "none")
@@ -130,14 +134,26 @@ def test_so_it_does_where_the_model_has_no_control_tokens(name: str) -> None:
     assert one != write(conditional=False)
 
 
-@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("name", ["contrast", "lookahead", "search", "rollback"])
+def test_so_it_does_where_layers_slide(name: str) -> None:
+    one, *others = (write([MAKERS[name]()], window=5, batch=batch) for batch in (1, 4, 9))
+    assert all(other == one for other in others)
+    assert one != write(window=5)
+
+
+@pytest.mark.parametrize(
+    ("conditional", "window"), [(True, None), (False, None), (True, 5), (False, 5)]
+)
 @pytest.mark.parametrize(
     "guide",
     [lambda: Rollback(Verdict(), 0.0), lambda: Search(Verdict(), 1)],
     ids=["rollback at 0", "search among 1"],
 )
-def test_what_may_not_change_anything_does_not(guide: object, conditional: bool) -> None:
-    assert write([guide()], conditional=conditional) == write(conditional=conditional)  # type: ignore[operator]
+def test_what_may_not_change_anything_does_not(
+    guide: object, conditional: bool, window: int | None
+) -> None:
+    expected = write(conditional=conditional, window=window)
+    assert write([guide()], conditional=conditional, window=window) == expected  # type: ignore[operator]
 
 
 def test_contrast_by_0_and_steering_by_0_are_the_mode_itself() -> None:
@@ -182,8 +198,9 @@ def test_a_token_at_the_beginning_alone_is_contrasted_and_given_away_to_no_verdi
     assert guide.looked > 0
 
 
-def test_contrast_guides_anybodys_generate() -> None:
-    used = lettered()
+@pytest.mark.parametrize("window", [None, 5])
+def test_contrast_guides_anybodys_generate(window: int | None) -> None:
+    used = lettered(window=window)
     prefix, band = hold(used, SCHEME.token_ids(used.tokenizer), "good")
     eos = used.tokenizer.eos_token_id
     prompts = [[eos, *prefix, *text_ids(used.tokenizer, prompt)] for prompt in PROMPTS]
@@ -452,10 +469,10 @@ def test_a_verdict_that_was_never_taught_and_a_cache_that_cannot_step_back_are_r
     ask = [Ask(ids=(), seed=(0,))]
     with pytest.raises(ControlError, match="never taught a verdict"):
         list(generate(used, None, "none", ask, max_tokens=4, guides=[Rollback(Verdict(), 0.5)]))
-    sliding = other_family("mistral")
+    recurrent = other_family("lfm2")
     guide = Rollback(Allowed("w"), 0.5, segments="window", window=2)
     with pytest.raises(ControlError, match="cannot take back"):
-        list(generate(sliding, None, "none", ask, max_tokens=4, guides=[guide]))
+        list(generate(recurrent, None, "none", ask, max_tokens=4, guides=[guide]))
 
 
 def test_a_threshold_is_found_by_the_share_that_it_rejects() -> None:

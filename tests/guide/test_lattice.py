@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import EOS, WORDS, checkpoint
-from transformers import PreTrainedModel
+from small_models import EOS, ROTARY, SIZES, WORDS, checkpoint
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from valence.guide.lattice import Lattice
 from valence.model import backbone
 
-FAMILIES = ["qwen3", "llama", "gpt2"]
+FAMILIES = ["qwen3", "llama", "gpt2", "mistral", "gemma3", "qwen3, sliding", "gpt_oss"]
 ready = cache(checkpoint)
 
 
@@ -60,8 +60,9 @@ class Texts:
         return backbone(self.model)(input_ids=torch.tensor([ids])).last_hidden_state[0, -1]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=15)
-@given(family=st.sampled_from(FAMILIES), data=st.data())
+@given(data=st.data())
 def test_whatever_happened_each_row_is_read_as_it_is_alone(
     family: str, data: st.DataObject
 ) -> None:
@@ -142,9 +143,26 @@ def fork(texts: Texts, data: st.DataObject) -> None:
             )
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma3", "bloom"])
+@pytest.mark.parametrize("family", ["lfm2", "llama4", "bloom", "gpt_neo"])
 def test_models_that_cannot_step_back_say_so(family: str) -> None:
     assert not Lattice(ready(family).model, context=64, eos_id=EOS).flexible
+
+
+def test_a_window_that_no_layer_looks_at_is_not_taken_for_one() -> None:
+    """transformers' cache would forget what its layers still look at."""
+    shape = LlamaConfig(**SIZES, **ROTARY)
+    shape.sliding_window = 6
+    model = LlamaForCausalLM(shape).eval()
+    assert not Lattice(model, context=64, eos_id=EOS).flexible
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma3"])
+def test_looking_for_windows_leaves_a_model_as_it_was(family: str) -> None:
+    model = checkpoint(family).model.train()
+    state = torch.random.get_rng_state()
+    assert Lattice(model, context=64, eos_id=EOS).flexible
+    assert all(module.training and not module._forward_pre_hooks for module in model.modules())
+    assert (torch.random.get_rng_state() == state).all()
 
 
 def test_gaps_do_not_pile_up() -> None:

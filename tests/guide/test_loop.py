@@ -17,7 +17,10 @@ from valence.errors import ModelError
 from valence.guide import Ask, Processed, Written, asks_for, generate
 from valence.model import Checkpoint
 
-FAMILIES = ["qwen3", "llama", "gpt2", "mistral", "gemma3", "bloom"]
+FAMILIES = [
+    *("qwen3", "llama", "gpt2", "mistral", "gemma3", "qwen3, sliding", "gpt_oss"),
+    *("bloom", "gpt_neo", "llama4"),
+]
 PROMPTS = ["", "w3 w4 w5", "w7", "w3 w4 w5", "w9 w8 w7 w6 w5 w4 w3 w2 w1", "w2 w30"]
 
 ready = cache(checkpoint)
@@ -29,11 +32,11 @@ def write(used: Checkpoint, asks: list[Ask], **options: object) -> dict[int, Wri
     return dict(found)
 
 
-def plain(used: Checkpoint, prompt: str, new: int) -> list[int]:
+def plain(used: Checkpoint, prompt: str, new: int, **options: object) -> list[int]:
     """What transformers' own greedy decoding gives for one prompt alone."""
     ids = torch.tensor([[EOS, *used.tokenizer(prompt)["input_ids"]]])
     config = GenerationConfig(
-        do_sample=False, max_new_tokens=new, eos_token_id=EOS, pad_token_id=EOS
+        do_sample=False, max_new_tokens=new, eos_token_id=EOS, pad_token_id=EOS, **options
     )
     out = used.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
     return out[0, ids.shape[1] :].tolist()
@@ -53,9 +56,21 @@ def test_greedy_decoding_is_that_of_transformers(family: str, dtype: torch.dtype
         assert (found[number].ended, found[number].tokens) == (ended, len(words))
 
 
+@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
+def test_a_model_that_asks_for_a_static_cache_is_written_from_alike(family: str) -> None:
+    used = checkpoint(family)
+    assert used.model.generation_config is not None
+    used.model.generation_config.cache_implementation = "static"
+    asks = asks_for(used.tokenizer, PROMPTS, per_prompt=1, seed=0)
+    found = write(used, asks, temperature=0.0, batch=4, max_tokens=20)
+    for number, prompt in enumerate(PROMPTS):
+        expected = plain(used, prompt, 20, cache_implementation="static")
+        assert found[number].text.split() == [f"w{token}" for token in expected if token != EOS]
+
+
 @settings(deadline=None, max_examples=15)
 @given(
-    family=st.sampled_from(["qwen3", "gpt2", "mistral"]),
+    family=st.sampled_from(["qwen3", "gpt2", "mistral", "bloom"]),
     lengths=st.lists(st.integers(0, 20), min_size=1, max_size=9),
     batch=st.sampled_from([1, 2, 3, 7, 100]),
     top_p=st.sampled_from([0.5, 0.9, 1.0]),

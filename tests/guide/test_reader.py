@@ -17,16 +17,17 @@ TOKENS = st.lists(st.integers(5, 60), max_size=12)
 
 
 @torch.no_grad()
-def alone(tokens: list[int]) -> torch.Tensor:
-    used, eos = lettered(), words().eos_token_id
+def alone(tokens: list[int], window: int | None) -> torch.Tensor:
+    used, eos = lettered(window=window), words().eos_token_id
     ids = torch.tensor([[eos, *tokens, eos]])
     return backbone(used.model)(input_ids=ids).last_hidden_state[0, -1]
 
 
+@pytest.mark.parametrize("window", [None, 5])
 @settings(deadline=None, max_examples=15)
 @given(data=st.data())
-def test_states_are_those_of_each_text_alone(data: st.DataObject) -> None:
-    reader = Reader(lettered())
+def test_states_are_those_of_each_text_alone(window: int | None, data: st.DataObject) -> None:
+    reader = Reader(lettered(window=window))
     texts: dict[str, list[int]] = {}
     for _ in range(data.draw(st.integers(1, 6))):
         for key in data.draw(st.sets(st.sampled_from("abcd"), max_size=3)):
@@ -49,7 +50,8 @@ def test_states_are_those_of_each_text_alone(data: st.DataObject) -> None:
             found = reader.states(asked, ends)
         for states, (key, text) in zip(found, asked.items(), strict=True):
             for state, end in zip(states, ends[key], strict=True):
-                torch.testing.assert_close(state, alone(text[:end]), rtol=1e-9, atol=1e-9)
+                expected = alone(text[:end], window)
+                torch.testing.assert_close(state, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_only_what_is_new_is_read() -> None:
@@ -63,4 +65,4 @@ def test_only_what_is_new_is_read() -> None:
 
 def test_a_model_that_cannot_step_back_is_refused() -> None:
     with pytest.raises(ControlError, match="cannot take back"):
-        Reader(checkpoint("mistral"))
+        Reader(checkpoint("lfm2"))

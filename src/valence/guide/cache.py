@@ -155,3 +155,10 @@ def growing_cache(model: PreTrainedModel) -> DynamicCache:
         GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
     return cache
+
+
+def whole_cache(model: PreTrainedModel, kind: type[DynamicLayer] = GrowingLayer) -> DynamicCache:
+    """An empty cache for a model whose layers, sliding ones too, all keep everything."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [kind() for _ in cache.layers]
+    return cache

@@ -18,7 +18,8 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from valence.errors import ModelError
-from valence.guide.cache import GrowingLayer, growing_cache
+from valence.guide.cache import GrowingLayer, growing_cache, whole_cache
+from valence.guide.windows import Windows, windows_of
 from valence.model import backbone
 
 LOOSE = 1.5
@@ -28,8 +29,8 @@ LOOSE = 1.5
 class Lattice:
     """The cache of a batch of rows, and which of its columns each of them sees.
 
-    A model whose layers all keep plain keys and values is `flexible`: its rows come and go,
-    take steps back and look beside. Of another one (sliding windows, recurrent states, no
+    A model whose layers all can keep plain keys and values is `flexible`: its rows come and go,
+    take steps back and look beside. Of another one (recurrent states, chunked attention, no
     position ids) rows must be of one length, and see every column.
     """
 
@@ -47,13 +48,14 @@ class Lattice:
             )
         self._takes_positions = "position_ids" in takes
         self._shortens = "logits_to_keep" in takes
-        layers = DynamicCache(config=model.config).layers
-        self.flexible = self._takes_positions and all(type(each) is DynamicLayer for each in layers)
+        windows = windows_of(model) if self._takes_positions else None
+        self.flexible = windows is not None
+        self._windows = windows or Windows(dtype=model.dtype)
         self.empty()
 
     def empty(self) -> None:
         """Forget everything."""
-        self.cache = growing_cache(self.model)
+        self.cache = (whole_cache if self.flexible else growing_cache)(self.model)
         self._seen_PT: torch.Tensor | None = None
         """Which columns each row sees; None while all see all."""
         self._length_P = torch.zeros(0, dtype=torch.long, device=self.model.device)
@@ -81,7 +83,7 @@ class Lattice:
         padded = min(lengths) < width
         seen_PL = torch.arange(width, device=device)[None] >= missing_P[:, None]
         position_PL = (torch.arange(width, device=device)[None] - missing_P[:, None]).clamp(min=0)
-        cache = DynamicCache(config=self.model.config) if self.flexible else self.cache
+        cache = whole_cache(self.model, DynamicLayer) if self.flexible else self.cache
         scores_PV = self._scores(ids_PL, seen_PL if padded else None, position_PL, cache)
         self._check(scores_PV, cache.get_seq_length(), width)
         before = len(self._length_P)
@@ -126,7 +128,7 @@ class Lattice:
         position_PL = self._length_P[:, None] + active_PL.long().cumsum(dim=1) - 1
         backbone(self.model)(
             input_ids=ids_PL,
-            attention_mask=seen_PT,
+            attention_mask=self._windows.told(seen_PT, ids_PL, held),
             position_ids=position_PL.clamp(0, self.context - 1),
             past_key_values=self.cache,
             use_cache=True,
@@ -160,15 +162,13 @@ class Lattice:
             ],
             dim=-1,
         )
-        bias = torch.zeros(seen_PQT.shape, dtype=self.model.dtype, device=device)
-        bias.masked_fill_(~seen_PQT, torch.finfo(self.model.dtype).min)
         step_Q = torch.arange(new, device=device).repeat(tries)
         length_PQ = length_PK.expand(-1, tries).repeat_interleave(new, dim=1)
-        position_PQ = (length_PQ + step_Q[None]).clamp(0, self.context - 1)
+        position_PQ = length_PQ + step_Q[None]
         output = backbone(self.model)(
             input_ids=ids_PKL.reshape(rows, queries),
-            attention_mask=bias[:, None],
-            position_ids=position_PQ,
+            attention_mask=self._windows.masks(seen_PQT, position_PQ, past_PT),
+            position_ids=position_PQ.clamp(0, self.context - 1),
             past_key_values=self.cache,
             use_cache=True,
         )
@@ -269,7 +269,7 @@ class Lattice:
             more["position_ids"] = position_PL.clamp(0, self.context - 1)
         output = self.model(
             input_ids=ids_PL,
-            attention_mask=seen_PT,
+            attention_mask=self._windows.told(seen_PT, ids_PL, cache.get_seq_length()),
             past_key_values=cache,
             use_cache=True,
             **more,

@@ -133,7 +133,7 @@ def not_flexible(checkpoint: Checkpoint) -> ControlError:
     return ControlError(
         f"a {checkpoint.model.config.model_type} model cannot take back what it read",
         fix="Guides that look ahead or back need a model whose layers all keep plain keys and"
-        " values (no sliding window, no recurrent state).",
+        " values, in eager or sdpa attention (no recurrent state, no chunked attention).",
     )
 
 
