@@ -190,6 +190,20 @@ def test_of_a_value_without_an_interval_the_share_of_hits_decides() -> None:
     assert plain.reduction is guided.reduction is None
 
 
+def test_nobody_is_outdone_for_want_of_an_interval() -> None:
+    """A harm of 0 in every text, and no share of hits to tell by."""
+    rows = rows_of({("a", "none"): (3, 1, 1, 1), ("a", "none+clean"): (0, 1, 1, 2)})
+    rows = [row("a", "none+clean", "harm", 0.0, None) if r.value == 0 else r for r in rows]
+    plain, clean = standings(rows, MEASURE)
+    assert plain.outdone_by == clean.outdone_by == ()
+    harmless = [row("a", mode, "harm_hits", v) for mode, v in (("none", 0.9), ("none+clean", 0.2))]
+    plain, clean = standings([*rows, *harmless], MEASURE)
+    assert plain.outdone_by == clean.outdone_by == ()
+    even = [row("a", mode, "harm_hits", 0.5) for mode in ("none", "none+clean")]
+    _, clean = standings([*rows, *even], MEASURE)
+    assert clean.outdone_by == (("a", "none"),)
+
+
 def test_what_lacks_a_value_is_compared_with_nothing() -> None:
     rows = rows_of({("a", "none"): (1.0, 1.0, 0.5, 1.0), ("a", "none+x"): (2.0, 1.0, 0.5, 2.0)})
     lacking = [*rows, *rows_of({("a", "none+y"): (1.0, 1.0, 0.5, 1.0)})[1:]]

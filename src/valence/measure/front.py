@@ -104,7 +104,7 @@ class _Front:
         for own in self.settings:
             others = [each for each in self.settings if each is not own]
             beaten = [each for each in others if beats(each.point, own.point)]
-            unsure = [each for each in others if not self._better(own, each)]
+            unsure = [each for each in others if not self._may_be_better(own, each)]
             outdone = [each for each in unsure if self._better(each, own)]
             base = plain.get((own.who[0], own.who[1].partition("+")[0]))
             value, low, high = (None, None, None) if base is None else self._reduction(base, own)
@@ -131,6 +131,23 @@ class _Front:
     def _better(self, one: Setting, other: Setting) -> list[str]:
         """The metrics in which one is shown to be better than the other."""
         return [m for m in self.signs if self._is_better(m, one, other)]
+
+    def _may_be_better(self, one: Setting, other: Setting) -> bool:
+        """Whether one is shown to be better in something, or its value is and nothing is known.
+
+        Nobody is outdone for want of an interval.
+        """
+        return bool(self._better(one, other)) or any(
+            a < b and self._unknown(metric, one, other)
+            for metric, a, b in zip(self.signs, one.point, other.point, strict=True)
+        )
+
+    def _unknown(self, metric: str, one: Setting, other: Setting) -> bool:
+        if metric.partition("@")[0] == COST:
+            return False
+        found = compare(self.rows[metric], metric, one.who, other.who)
+        shares = compare(self.rows.get(hits_of(metric), ()), hits_of(metric), one.who, other.who)
+        return found is not None and not found.known and shares is None
 
     def _is_better(self, metric: str, one: Setting, other: Setting) -> bool:
         if metric.partition("@")[0] == COST:
