@@ -63,7 +63,7 @@ class Chance(Verdict):
             if each.row in failed:
                 found.append(1.0)
                 continue
-            ids = [each.row.number, *each.row.tokens[: each.end]]
+            ids = [each.row.number, each.end, *each.row.tokens[each.end - 4 : each.end]]
             fails = np.random.default_rng(ids).random() < REJECTED
             if fails:
                 failed.add(each.row)

@@ -539,3 +539,23 @@ def test_what_starts_a_document_is_read_once() -> None:
         states = backbone(used.model)(input_ids=torch.tensor([ids])).last_hidden_state
     (value,) = guide.verdicts(0).values
     assert value == pytest.approx(float(verdict_of(used, SCHEME)(states[0, -1:])[0]), abs=1e-6)
+
+
+def test_a_pass_for_the_whole_batch_waits_until_it_pays() -> None:
+    looks: list[int] = []
+
+    class Counted(Verdict):
+        def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
+            looks.append(len(said))
+            return super().values(said, rows)
+
+    used = lettered(conditional=False)
+    asks = asks_for(used.tokenizer, PROMPTS, per_prompt=8, seed=0)
+    for batch, most in ((24, 3), (1, 1)):
+        looks.clear()
+        guide = Rollback(Counted(), 0.0)
+        list(generate(used, SCHEME, "none", asks, max_tokens=48, batch=batch, guides=[guide]))
+        segments = sum(len(guide.verdicts(number).passed) for number in range(len(asks)))
+        # Nothing failed: each segment was looked at once.
+        assert sum(looks) == segments > 48
+        assert len(looks) * most < segments

@@ -32,9 +32,8 @@ __all__ = [
     "modes_of",
 ]
 
-REFILL = 0.5
-"""New texts are begun when so few of the batch's rows are left. Each time costs a pass over
-their prompts, and what joins late is padded to the longest row."""
+JOINING = 1.0
+"""What it costs to have new texts join, beside reading their prompts, in steps of the batch."""
 
 
 def generate(
@@ -122,13 +121,21 @@ def generate(
         _rows_of(number, asks[number], before, max_tokens, context, model.device, crew.copies)
         for number in order
     )
-    done = 0
+    done = idle = 0
     # The texts are handed out outside of the context: what is done with them is not our affair.
     while waiting or rows.rows:
         with _undisturbed(model, precision), crew.attached():
-            if waiting and len(rows.rows) <= batch * (REFILL if rows.flexible else 0):
-                rows.join(_next_group(waiting, batch - len(rows.rows), rows.flexible))
+            empty = batch - len(rows.rows)
+            group = _next_group(waiting, empty, rows) if empty or not rows.rows else []
+            # Places stay empty until that has cost as much as it costs to fill them.
+            cost = JOINING * batch + sum(len(row.prompt) for row in group)
+            if group and (not rows.rows or idle >= cost):
+                for _ in range(len(group) // crew.copies):
+                    waiting.popleft()
+                rows.join(group)
+                idle = 0
             else:
+                idle += max(empty, 0) * rows.stride
                 crew.advance(release)
             crew.review()
             finished = rows.leave()
@@ -169,13 +176,21 @@ def _rows_of(
     ]
 
 
-def _next_group(waiting: deque[list[Row]], room: int, flexible: bool) -> list[Row]:
-    """The rows that are begun together: of one length where the model needs it."""
-    group = list(waiting.popleft())
-    while waiting and len(group) + len(waiting[0]) <= room:
-        if not flexible and len(waiting[0][0].prompt) != len(group[0].prompt):
+def _next_group(waiting: deque[list[Row]], room: int, rows: Rows) -> list[Row]:
+    """The rows that can be begun together, as many as there is room for.
+
+    Where nobody is, those of one ask even if there is not. Where the model needs it they are
+    of one length, and alone.
+    """
+    group: list[Row] = []
+    if rows.rows and not rows.flexible:
+        return group
+    for own in waiting:
+        if len(group) + len(own) > room and (group or rows.rows):
             break
-        group += waiting.popleft()
+        if not rows.flexible and group and len(own[0].prompt) != len(group[0].prompt):
+            break
+        group += own
     return group
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,7 +23,9 @@ OWN_TEXTS = 64
 LEAST = -1e300
 """A threshold that everything passes that has a value."""
 Otherwise = Literal["stop", "refuse", "best"]
-LATEST = 32
+RELEASED = 1 / 16
+"""What a token costs that could be released, in tokens through the model."""
+LATEST = 128
 """Tokens after the end of a segment when it is looked at whatever that costs."""
 
 
@@ -68,7 +69,7 @@ class Rollback(Reviewing):
 
     What was written beyond a segment that fails is taken back with it: a text does not depend on
     when it was looked at. Where a look is a pass through the model for the whole batch, rows go on
-    until what that puts at risk exceeds what the pass would read in vain for the other rows.
+    until what that puts at risk (tokens after a segment that might fail) exceeds the pass.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Rollback(Reviewing):
         super().begin(site)
         self._passages: dict[Row, _Passage] = {}
         self._judged, self._failed = 0, 0
-        self._log: dict[int, list[tuple[str, float | None, bool]]] = {}
+        self._log: dict[int, list[tuple[tuple[int, ...], float | None, bool]]] = {}
         self._refusal = text_ids(site.checkpoint.tokenizer, self.refusal) if self.refusal else []
 
     def _found(self, site: Site, share: float) -> float:
@@ -153,55 +154,71 @@ class Rollback(Reviewing):
 
     def review(self, rows: Rows) -> None:
         """Judge segments that have ended; what fails is taken back."""
-        gone = [row for row in self._passages if row not in set(rows.rows)]
+        here = set(rows.rows)
+        gone = [row for row in self._passages if row not in here]
         self.measure.forget(gone)
         for row in gone:
             del self._passages[row]
         while said := self._due(rows):
-            failed = [
-                each
-                for each, value in zip(said, self.measure.values(said, rows), strict=True)
-                if not self._passes(each, value)
-            ]
-            rows.keep({each.row: each.begin for each in failed})
-            for each in failed:
-                self._again(each.row, rows)
+            failed: dict[Row, int] = {}
+            for each, value in zip(said, self.measure.values(said, rows), strict=True):
+                # What follows a segment that failed is taken back with it.
+                if each.row not in failed and not self._passes(each, value):
+                    failed[each.row] = each.begin
+            rows.keep(failed)
+            for row in failed:
+                self._again(row, rows)
 
     def _due(self, rows: Rows) -> list[Said]:
-        """The first segment that has ended of each row, if it pays to look at them now."""
-        said = []
+        """Segments that have ended, if it pays to look at them now; of each row the first ones."""
+        ended = self._ended(rows)
+        if not ended or not self.measure.whole_batch:
+            return [said for each in ended for said in each]
+        if any(row.goes for row in rows.rows):
+            beyond = [len(each[0].row.tokens) - each[0].end for each in ended]
+            # How often a segment fails, of those seen; before any was, as if one in four had.
+            # Where hardly any does, what nobody looks at is still not released.
+            share = max((self._failed + 1) / (self._judged + 4), RELEASED)
+            risk = share * sum(beyond) + sum(self._passages[each[0].row].waited for each in ended)
+            if risk < len(rows.rows) and max(beyond) < LATEST:
+                return []
+        # A pass asks all rows as often as one of them: as long as that is of use to many.
+        most = max(map(len, ended))
+        often = [sum(len(each) > nth for each in ended) for nth in range(most)]
+        count = sum(3 * hits >= len(rows.rows) for hits in often) or 1
+        return [said for each in ended for said in each[:count]]
+
+    def _ended(self, rows: Rows) -> list[list[Said]]:
+        """Of each row that has any, the segments that have ended and not passed yet."""
+        found = []
         for row in rows.rows:
             passage = self._passages.setdefault(row, _Passage())
             ends = self._ends.after(row, passage.passed)
-            if ends and (row.done or ends[0] < len(row.tokens) or not self.measure.whole_batch):
-                said.append(Said(row=row, begin=passage.passed, end=ends[0]))
+            if self.measure.whole_batch and not row.done and ends and ends[-1] == len(row.tokens):
+                # Its last token was not read yet.
+                ends.pop()
+            if ends:
+                begins = [passage.passed, *ends[:-1]]
+                found.append(
+                    [Said(row=row, begin=b, end=e) for b, e in zip(begins, ends, strict=True)]
+                )
                 # What is done keeps its place until it has passed.
                 row.held = row.done
                 passage.waited += row.done
-        if not self.measure.whole_batch or not any(row.goes for row in rows.rows):
-            return said
-        beyond = [len(each.row.tokens) - each.end for each in said]
-        # How often a segment fails, of those seen; before any was, as if one in four had.
-        share = (self._failed + 1) / (self._judged + 4)
-        risk = share * sum(beyond) + sum(self._passages[each.row].waited for each in said)
-        in_vain = len(rows.rows) - len(said)
-        return said if risk >= in_vain or max(beyond, default=0) >= LATEST else []
+        return found
 
     def _passes(self, said: Said, value: float | None) -> bool:
         """Whether a segment passes, noted."""
         row, passage = said.row, self._passages[said.row]
         row.held, passage.waited = False, 0
         passes = value is not None and value >= self.threshold
-        text = self._site.checkpoint.tokenizer.decode(
-            [t for t in row.tokens[said.begin : said.end] if t not in self._site.control_ids]
-        )
-        self._log.setdefault(row.number, []).append((text, value, passes))
+        tokens = tuple(row.tokens[said.begin : said.end])
+        self._log.setdefault(row.number, []).append((tokens, value, passes))
         self._judged += 1
         if passes:
             self._pass(passage, said.end)
             return True
         self._failed += 1
-        tokens = row.tokens[said.begin : said.end]
         ended = row.ended and said.end == len(row.tokens)
         if value is not None and (passage.best is None or value > passage.best[0]):
             passage.best = (value, [*tokens, *([self._site.band.eos_id] if ended else [])])
@@ -241,9 +258,12 @@ class Rollback(Reviewing):
 
     def verdicts(self, number: int) -> Verdicts:
         """What was decided on the text of an ask, in the order in which it was looked at."""
-        found: Sequence[tuple[str, float | None, bool]] = self._log.get(number, [])
+        found = self._log.get(number, [])
+        controls, tokenizer = set(self._site.control_ids), self._site.checkpoint.tokenizer
         return Verdicts(
             values=tuple(value for _, value, _ in found),
             passed=tuple(passes for _, _, passes in found),
-            texts=tuple(text for text, _, _ in found),
+            texts=tuple(
+                tokenizer.decode([t for t in ids if t not in controls]) for ids, *_ in found
+            ),
         )
