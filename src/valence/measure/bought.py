@@ -50,21 +50,16 @@ def _front(ours: Sequence[Standing], metrics: Sequence[str]) -> Iterator[str]:
 
 
 def _others(ours: Sequence[Standing]) -> Iterator[str]:
-    """What speaks against each of the other settings."""
+    """What is shown to be beaten; the table beside the figure tells the rest."""
     for each in ours:
-        if each.beaten_by:
-            shown = f"shown for {_listed(each.shown_by, MOST)}" if each.shown_by else "not shown"
-            yield f"{named(*_who(each))} is beaten by {_listed(each.beaten_by, MOST)}; {shown}."
-    for each in ours:
-        if each.outdone_by and not each.shown_by:
-            yield (
-                f"{named(*_who(each))} is outdone by {_listed(each.outdone_by, MOST)}: shown to be"
-                " better in something and worse in nothing."
-            )
-    pairs = {tuple(sorted((_who(each), other))) for each in ours for other in each.alike}
-    if pairs:
-        told = "; ".join(" and ".join(named(*who) for who in pair) for pair in sorted(pairs))
-        yield f"Not shown to differ in anything: {told}."
+        if each.shown_by:
+            yield f"{named(*_who(each))} is shown to be beaten by {_listed(each.shown_by, MOST)}."
+    outdone = [_who(each) for each in ours if each.outdone_by and not each.shown_by]
+    if outdone:
+        yield (
+            f"Outdone by others, which are shown to be better in something and worse in nothing:"
+            f" {_listed(outdone)}."
+        )
 
 
 def _parts(
