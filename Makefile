@@ -1,6 +1,9 @@
 # `make demo` shows what Valence does; `make test` proves that it works. Both set up first.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests of one file share what they set up; two processes with a thread each beat one with two.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: setup demo test test-all lint clean
 
@@ -17,10 +20,10 @@ demo: setup
 	$(BIN)/valence run recipes/demo.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: setup
-	$(BIN)/python -m pytest -m 'not gpu and not network'
+	$(PYTEST) -m 'not gpu and not network'
 
 lint: setup
 	$(BIN)/ruff check .
