@@ -47,6 +47,7 @@ class Search(Reviewing):
         super().begin(site)
         self._passed: dict[int, tuple[int, int]] = {}
         """Of each ask, tokens that were chosen, and how many choices there were."""
+        self._idle = 0
 
     def passed(self, row: Row) -> int:
         """Tokens that were chosen."""
@@ -67,6 +68,12 @@ class Search(Reviewing):
             row.held = True
         if not ready:
             return
+        if self.measure.whole_batch and any(row.goes for row in rows.rows):
+            # A look is a pass of all rows: those that are ready wait until that has cost as much.
+            self._idle += sum(map(len, ready))
+            if self._idle < len(rows.rows):
+                return
+        self._idle = 0
         said = [
             Said(row=row, begin=self._passed.get(row.number, (0, 0))[0], end=len(row.tokens))
             for group in ready
