@@ -410,7 +410,8 @@ def test_looking_ahead_drops_what_leads_to_bad() -> None:
             token: float(
                 used.model(input_ids=torch.tensor([[eos, good, token]]))
                 .logits[0, -1]
-                .log_softmax(-1)[bad]
+                .log_softmax(-1)[[bad, good]]
+                .log_softmax(-1)[0]
             )
             for token in top
         }
@@ -482,7 +483,7 @@ def test_a_threshold_is_found_by_the_share_that_it_rejects() -> None:
     watch = Rollback(Verdict(), -1.0)
     used = lettered()
     asks = [Ask(ids=(), seed=(5, 11, place)) for place in range(64)]
-    list(generate(used, SCHEME, "good", asks, max_tokens=64, guides=[watch]))
+    list(generate(used, SCHEME, "good", asks, max_tokens=24, guides=[watch]))
     for number in range(64):
         values += [value for value in watch.verdicts(number).values if value is not None]
     below = sum(value < guide.threshold for value in values) / len(values)
@@ -490,7 +491,7 @@ def test_a_threshold_is_found_by_the_share_that_it_rejects() -> None:
     assert len(values) > 64
     # Found anew for each model, and the same whatever is asked.
     again = Rollback(Verdict(), rejects=0.3)
-    write([again], batch=2, max_tokens=8)
+    write([again], batch=2)
     assert again.threshold == guide.threshold
 
 

@@ -19,8 +19,10 @@ from valence.model import Checkpoint, head_weight
 class Lookahead(Guide):
     """Of the `candidates` likeliest tokens, drop the share after which bad is likeliest next.
 
-    Bad is the worst band's token. Meant for models that were trained to put it before, or into,
-    bad text of their own accord (`placement: random`). Each step reads K more tokens.
+    Bad is the worst band's token. Of models that put it into bad text of their own accord
+    (`placement: random`) its probability counts; of others, which write a band's token wherever a
+    segment starts, its share among the bands: they would be kept from ever starting one. Each step
+    reads K more tokens.
 
     Source: SafeBeam of Maini et al. 2025, Safety Pretraining (arXiv 2504.16980).
     """
@@ -46,7 +48,8 @@ class Lookahead(Guide):
                 where="lookahead",
                 fix="Use a model trained with control tokens.",
             )
-        self._bad = site.known.token_ids(site.checkpoint.tokenizer)[0]
+        self._bands = list(site.known.token_ids(site.checkpoint.tokenizer))
+        self._anywhere = site.checkpoint.scheme.placement == "random"
         self._site = site
         device = site.checkpoint.model.device
         self._never = torch.cat([site.band.banned, torch.tensor([site.band.eos_id])]).to(device)
@@ -58,9 +61,10 @@ class Lookahead(Guide):
         top_NK = text_NV.topk(count, dim=-1).indices
         states_NKD = step.fork(top_NK[:, :, None])
         weight, bias = head_weight(self._site.checkpoint.model)
-        bad_NK = functional.linear(states_NKD.to(weight.dtype), weight, bias).log_softmax(-1)[
-            ..., self._bad
-        ]
+        next_NKV = functional.linear(states_NKD.to(weight.dtype), weight, bias).log_softmax(-1)
+        bad_NK = next_NKV[..., self._bands[0]]
+        if not self._anywhere:
+            bad_NK = bad_NK - next_NKV[..., self._bands].logsumexp(-1)
         kept = count - int(self.drop * count)
         order_NK = bad_NK.argsort(dim=-1, stable=True)[:, :kept]
         left_NK = top_NK.gather(1, order_NK)

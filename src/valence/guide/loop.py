@@ -86,10 +86,11 @@ def generate(
             band=band,
             control_ids=tuple(control_ids),
             asks=asks,
-            write=lambda own, under: [
+            max_tokens=max_tokens,
+            write=lambda own, under, tokens: [
                 text
                 for _, text in sorted(
-                    generate(checkpoint, known, mode, own, max_tokens=64, guides=under),
+                    generate(checkpoint, known, mode, own, max_tokens=tokens, guides=under),
                     key=itemgetter(0),
                 )
             ],

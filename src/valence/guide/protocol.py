@@ -35,8 +35,10 @@ class Site:
     band: BandProcessor
     control_ids: tuple[int, ...]
     asks: Sequence[Ask]
-    write: Callable[[Sequence[Ask], Sequence[Guide]], list[Written]]
-    """What the model writes in the mode under other guides, or none."""
+    max_tokens: int
+    """Text tokens of each at the most."""
+    write: Callable[[Sequence[Ask], Sequence[Guide], int], list[Written]]
+    """What the model writes in the mode under other guides, or none, in so many tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,8 @@ class Rollback(Reviewing):
     with 0 accepted segments are distributed as the model's own, given that they pass.
 
     In the place of `threshold`, `rejects` is a share of segments: the threshold is then the value
-    that so many fall below of texts that the mode writes unguided, from their beginning.
+    that so many fall below of texts as long as these that the mode writes unguided. Fewer are
+    rejected then where what follows good segments is better.
 
     What was written beyond a segment that fails is taken back with it: a text does not depend on
     when it was looked at. Where a look is a pass through the model for the whole batch, rows go on
@@ -122,7 +123,7 @@ class Rollback(Reviewing):
         """The value that a share of segments of the mode's own texts falls below."""
         asks = [Ask(ids=(), seed=(5, 11, place)) for place in range(OWN_TEXTS)]
         watch = Rollback(self.measure, LEAST, segments=self.segments, window=self.window)
-        site.write(asks, [watch])
+        site.write(asks, [watch], site.max_tokens)
         found = sorted(v for each in watch._log.values() for _, v, _ in each if v is not None)
         if not found:
             raise ControlError(

@@ -162,6 +162,6 @@ def _own_texts(site: Site) -> list[tuple[int, ...]]:
     asks = [Ask(ids=(), seed=(5, 7, place)) for place in range(OWN_TEXTS)]
     return [
         tuple(text_ids(site.checkpoint.tokenizer, each.text))
-        for each in site.write(asks, ())
+        for each in site.write(asks, (), 64)
         if each.text
     ]
