@@ -205,7 +205,7 @@ class Rollback(Reviewing):
                 )
                 # What is done keeps its place until it has passed.
                 row.held = row.done
-                passage.waited += row.done
+                passage.waited += row.done * self.every
         return found
 
     def _passes(self, said: Said, value: float | None) -> bool:

@@ -70,7 +70,7 @@ class Search(Reviewing):
             return
         if self.measure.whole_batch and any(row.goes for row in rows.rows):
             # A look is a pass of all rows: those that are ready wait until that has cost as much.
-            self._idle += sum(map(len, ready))
+            self._idle += sum(map(len, ready)) * self.every
             if self._idle < len(rows.rows):
                 return
         self._idle = 0
