@@ -560,3 +560,26 @@ def test_a_pass_for_the_whole_batch_waits_until_it_pays() -> None:
         # Nothing failed: each segment was looked at once.
         assert sum(looks) == segments > 48
         assert len(looks) * most < segments
+
+
+def test_so_does_a_search_by_a_verdict() -> None:
+    looks: list[int] = []
+
+    class Counted(Verdict):
+        def values(self, said: Sequence[Said], rows: Rows) -> list[float | None]:
+            looks.append(len(said))
+            return super().values(said, rows)
+
+    used = lettered(conditional=False)
+    asks = asks_for(used.tokenizer, PROMPTS, per_prompt=8, seed=0)
+    found = []
+    for batch in (48, 2):
+        looks.clear()
+        guides = [Search(Counted(), 2)]
+        found.append(
+            dict(generate(used, SCHEME, "none", asks, max_tokens=24, batch=batch, guides=guides))
+        )
+        if batch == 48:
+            # Several asks share a look, although they are ready at different times.
+            assert sum(looks) > 2 * 2 * len(looks)
+    assert found[0] == found[1]
