@@ -102,12 +102,19 @@ def test_good_and_bad_mode_are_compared_on_every_ability(evaluation: Result) -> 
 
 def test_models_meet_on_the_same_prompts(evaluation: Result) -> None:
     paired = json.loads((evaluation.path / "differences.json").read_text())
-    assert {row["metric"] for row in paired} == {
+    metrics = {row["metric"] for row in paired}
+    assert {m for m in metrics if m.startswith("harm")} == {
         "harm@asked minus ours in bad mode",
         "harm@asked minus ours in banned mode",
         "harm@asked minus mle",
     }
-    assert any("of the same prompts" in sentence for sentence in evaluation.conclusions.overall)
+    # So do losses; what good and bad mode differ by is a row of `good-bad`.
+    assert {m for m in metrics if m.startswith("loss_per_text_token")} >= {
+        "loss_per_text_token minus ours in banned mode",
+        "loss_per_text_token minus mle",
+    }
+    assert "loss_per_text_token minus ours in bad mode" not in metrics
+    assert any("on the same" in sentence for sentence in evaluation.conclusions.overall)
 
 
 def test_samples_are_kept_with_their_prompts_and_scored_again_without_writing(

@@ -117,6 +117,8 @@ class Sample:
 
 LOSS = "loss_per_text_token"
 """Metric that stands for ability: nats per held-out text token."""
+LABELLED = "labelled"
+"""Mode in which every held-out segment has its true token: what training looked like."""
 DIVERSITY = (
     "distinct_2",
     "repetition_4",
@@ -178,14 +180,59 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """A metric that is a ratio of sums, item by item: documents, answers to prompts, questions.
+
+    `names` [N] tell which items these are; `tops` [N] are for instance nats and `bottoms` [N]
+    tokens; `clusters` [N] what items are drawn with, such as their prompt, where they are not
+    drawn one by one. `failures` are items that have no number.
+    """
+
+    metric: str
+    names: tuple[str, ...]
+    tops: tuple[float, ...]
+    bottoms: tuple[float, ...]
+    clusters: tuple[str, ...] | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """A metric that is an AUROC, item by item: `scores` [N] of what is true or not [N].
+
+    `clusters` [N] are what items are drawn with, such as their document.
+    """
+
+    metric: str
+    clusters: tuple[str, ...]
+    truth: tuple[bool, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a number of one model and mode stands on, kept to compare others on the same items."""
+
+    model: str
+    mode: str
+    seed: int
+    items: Items | Ranking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What a measure found of a model: rows of results, and lines to draw."""
+    """What a measure found of a model: rows of results, lines to draw, and what rows stand on."""
 
     rows: tuple[Measurement, ...] = ()
     series: tuple[Series, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
     def __add__(self, other: Findings) -> Findings:
-        return Findings(rows=self.rows + other.rows, series=self.series + other.series)
+        return Findings(
+            rows=self.rows + other.rows,
+            series=self.series + other.series,
+            evidence=self.evidence + other.evidence,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,9 +55,10 @@ def evaluate(
             )
             for subject in subjects(recipe):
                 result.findings += stages.measure(subject)
-        paired = stages.differences()
-        result.conclusions = conclude_evaluation(result.findings.rows, paired, recipe)
-        write_results(space, result.findings, stages.names, paired, recipe.measure)
+        found = result.findings
+        paired, known = stages.differences(found), stages.pairing(found)
+        result.conclusions = conclude_evaluation(found.rows, paired, recipe, known)
+        write_results(space, found, stages.names, paired, recipe.measure, known)
         write_json(path / "conclusions.json", asdict(result.conclusions))
         write_evaluation_page(path)
     return result

@@ -14,6 +14,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from valence.measure.calibration import (
     auroc,
+    auroc_difference,
     auroc_value,
     brier,
     calibration_error,
@@ -70,6 +71,41 @@ def test_the_interval_of_auroc_is_delongs_on_the_logit_scale() -> None:
     expected = [1 / (1 + math.exp(-odds + sign * away)) for sign in (1, -1)]
     assert found.value == pytest.approx(value)
     assert [found.low, found.high] == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_difference_of_two_judges_is_delongs() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random(400) < 0.4
+    shared = rng.normal(0, 1, 400)
+    one, other = (shared + rng.normal(0, 0.5, 400) + shift * truth for shift in (1.2, 0.9))
+    found = auroc_difference(one, other, truth)
+    # Structural components of both areas, one item at a time.
+    parts = []
+    for scores in (one, other):
+        above = (scores[truth][:, None] > scores[~truth][None, :]).astype(float)
+        parts.append((above.mean(axis=1), above.mean(axis=0)))
+    (one_1, one_0), (other_1, other_0) = parts
+    gap = one_1.mean() - other_1.mean()
+    error = math.sqrt(
+        (one_1 - other_1).var(ddof=1) / truth.sum() + (one_0 - other_0).var(ddof=1) / (~truth).sum()
+    )
+    assert found.value == pytest.approx(gap)
+    assert found.low == pytest.approx(gap - 1.96 * error, abs=0.02 * error)
+    assert found.high == pytest.approx(gap + 1.96 * error, abs=0.02 * error)
+    apart = [auroc(scores, truth) for scores in (one, other)]
+    widths = [each.high - each.low for each in apart]  # type: ignore[operator]
+    assert found.high - found.low < 0.7 * math.hypot(*widths)
+
+
+def test_judges_that_rank_alike_or_not_at_all_have_no_interval() -> None:
+    scores, truth = [0.1, 0.4, 0.3, 0.9], [False, True, False, True]
+    same = auroc_difference(scores, [10 * each for each in scores], truth)
+    assert (same.value, same.low, same.high) == (0.0, None, None)
+    assert auroc_difference(scores, scores, [True] * 4).value is None
+    alone = auroc_difference(scores, scores[::-1], truth, clusters=[0, 0, 0, 0])
+    assert alone.value == 1.0 and alone.low is None
+    apart = auroc_difference(scores, [0.9, 0.1, 0.8, 0.2], truth)
+    assert (apart.value, apart.low, apart.high) == (1.0, None, None)
 
 
 def test_repeated_items_of_a_document_add_nothing_to_what_is_known() -> None:

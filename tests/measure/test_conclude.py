@@ -9,7 +9,10 @@ import pytest
 from scipy import stats
 
 from valence.data import Measurement
-from valence.measure.conclude import compare, conclude
+from valence.measure.compare import Comparison, compare, verdict
+from valence.measure.conclude import conclude
+from valence.measure.paired import Who
+from valence.measure.statistics import Estimate
 from valence.recipe import Recipe, build_recipe
 
 
@@ -50,18 +53,50 @@ def said(rows: list[Measurement], of: Recipe) -> list[str]:
 # --- two models ---------------------------------------------------------------------------
 
 
-def test_with_one_seed_disjoint_intervals_over_samples_decide() -> None:
-    apart = compare(
-        [row("c", "good", 4), row("m", "none", 10)], "harm", ("c", "good"), ("m", "none")
+def test_with_one_seed_the_interval_of_the_difference_decides() -> None:
+    def gap(value: float) -> Comparison:
+        rows = [row("c", "good", value), row("m", "none", 10)]
+        found = compare(rows, "harm", ("c", "good"), ("m", "none"))
+        assert found is not None and found.seeds == 1 and found.difference is not None
+        return found
+
+    apart, touching, close = gap(4), gap(8.5), gap(9)
+    assert apart.lower and not apart.higher and apart.ratio == 0.4
+    # Intervals of 1 to either side overlap; that of the difference reaches the root of 2.
+    assert touching.difference == pytest.approx((-1.5 - 2**0.5, -1.5 + 2**0.5))
+    assert touching.lower and not close.lower and not close.higher
+    assert verdict(touching) == (
+        "lower: the 95% interval of the difference, [-2.91, -0.0858], leaves out 0 (one seed)"
     )
-    close = compare(
-        [row("c", "good", 9), row("m", "none", 10)], "harm", ("c", "good"), ("m", "none")
-    )
-    assert apart is not None and apart.lower and not apart.higher and apart.ratio == 0.4
-    assert apart.difference is None and apart.seeds == 1
-    assert close is not None and not close.lower and not close.higher
     rows = [row("c", "good", 4)]
     assert compare(rows, "harm", ("c", "good"), ("x", "none")) is None
+
+
+def test_the_difference_on_the_same_items_goes_before_two_values_apart() -> None:
+    rows = [row("c", "good", 9, half=5), row("m", "none", 10, half=5)]
+
+    def known(metric: str, left: Who, right: Who, seed: int) -> Estimate | None:
+        assert (metric, left, right, seed) == ("harm", ("c", "good"), ("m", "none"), 0)
+        return Estimate(value=-1.0, low=-1.2, high=-0.8, count=9)
+
+    found = compare(rows, "harm", ("c", "good"), ("m", "none"), paired=known)
+    assert found is not None and found.lower
+    assert "of the difference on the same items, [-1.2, -0.8], leaves out 0" in verdict(found)
+    # Items that do not vary tell nothing of how they would: then both values do.
+    bare = Estimate(value=-1.0, low=None, high=None, count=9)
+    rest = compare(rows, "harm", ("c", "good"), ("m", "none"), paired=lambda *_: bare)
+    assert rest is not None and not rest.lower and "of the difference, [" in verdict(rest)
+
+
+def test_few_seeds_say_what_each_of_them_shows() -> None:
+    rows = [row("c", "good", value, seed=seed) for seed, value in enumerate((3.0, 4.0))]
+    rows += [row("m", "none", value, seed=seed) for seed, value in enumerate((15.0, 22.0))]
+    found = compare(rows, "harm", ("c", "good"), ("m", "none"))
+    assert found is not None and not found.lower and found.within_each == "lower"
+    assert verdict(found).endswith("holds 0 (2 seeds), but lower within each of the 2 seeds")
+    mixed = [*rows[:3], row("m", "none", 4.5, seed=1)]
+    other = compare(mixed, "harm", ("c", "good"), ("m", "none"))
+    assert other is not None and verdict(other).endswith("holds 0 (2 seeds)")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +132,10 @@ def test_seeds_without_any_spread_claim_nothing_by_themselves() -> None:
     rows += [row("b", "none", 0.5, seed=seed) for seed in (0, 1)]
     found = compare(rows, "harm", ("a", "none"), ("b", "none"))
     assert found is not None and found.difference is None and not found.lower
+    assert verdict(found) == "not shown to differ: the seeds have no spread (in each of 2 seeds)"
+    far = [replace(each, low=each.value, high=each.value) for each in rows]
+    shown = compare(far, "harm", ("a", "none"), ("b", "none"))
+    assert shown is not None and shown.lower and verdict(shown) == "lower (in each of 2 seeds)"
 
 
 def test_a_seed_that_one_of_them_lacks_is_left_out() -> None:
@@ -114,7 +153,7 @@ def test_feedback_is_credited_only_beyond_the_placebo() -> None:
             row("placebo", "good", 6)]  # fmt: skip
     of = recipe("mle", "conditional", "placebo")
     text = " ".join(said(rows, of))
-    assert "no effect of feedback is shown" in text
+    assert "no effect of feedback beyond that of control tokens is shown" in text
     assert "0.25 times as much" in text
     rows[-1] = row("placebo", "good", 19)
     assert "feedback, not the mere presence of control tokens" in " ".join(said(rows, of))
@@ -136,7 +175,8 @@ def test_it_is_said_where_conditional_is_not_best() -> None:
     text = said(rows, of)
     assert text[-1] == (
         "Best by the mean of harm among 5 models and modes: filtering, 2. The conditional model is"
-        " not best: conditional in good mode, 6; the best is lower, with disjoint 95% intervals"
+        " not best: conditional in good mode, 6; the best is lower: the 95% interval of the"
+        " difference, [-5.41, -2.59], leaves out 0"
         " (one seed)."
     )
     assert any("filtering 2 against mle 20, 0.10 times as much; lower" in one for one in text)

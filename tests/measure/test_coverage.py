@@ -15,15 +15,23 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from valence.measure.calibration import auroc, brier, ece, pairwise_accuracy, selective
+from valence.measure.calibration import (
+    auroc,
+    auroc_difference,
+    brier,
+    ece,
+    pairwise_accuracy,
+    selective,
+)
 from valence.measure.statistics import (
     Estimate,
     clustered,
     corrected_rate,
     expected_maximum,
+    independent_difference,
     mean,
     over_seeds,
-    paired_difference,
+    paired_ratios,
     prediction_powered,
     ratio,
     share,
@@ -230,14 +238,58 @@ def maxima() -> list[Case]:
 
 
 def pairs() -> list[Case]:
-    def differences(rng: Rng) -> Estimate:
+    def prompts(rng: Rng) -> Estimate:
         prompt = rng.gamma(2, 0.5, (64, 1))
         one, other = prompt * rng.exponential(1.2, (64, 4)), prompt * rng.exponential(1, (64, 4))
-        owners = np.repeat(np.arange(64), 4)
-        both = list(one.ravel()), list(other.ravel())
-        return paired_difference(*both, clusters=owners, **again(rng)).estimate
+        owners, ones = np.repeat(np.arange(64), 4), np.ones(256)
+        both = one.ravel(), ones, other.ravel(), ones
+        return paired_ratios(*both, clusters=owners, **again(rng))
 
-    return [Case(name="paired difference, 64 prompts of 4", truth=0.2, trial=differences)]
+    def documents(rng: Rng, count: int) -> Estimate:
+        # Documents are hard for both models, and are as long as they are in each one's tokens.
+        hard, length = rng.normal(4, 0.5, count), rng.gamma(2, 200, count) + 20
+        tokens = np.round(length * rng.uniform(0.9, 1.1, (2, count)))
+        nats = tokens * (hard + np.array([[0.05], [0.0]]) + rng.normal(0, 0.05, (2, count)))
+        return paired_ratios(nats[0], tokens[0], nats[1], tokens[1], **again(rng))
+
+    return [
+        Case(name="paired difference, 64 prompts of 4", truth=0.2, trial=prompts),
+        *(
+            Case(
+                name=f"paired difference of ratios, n = {count}",
+                truth=0.05,
+                trial=lambda rng, n=count: documents(rng, n),
+            )
+            for count in (14, 64)
+        ),
+    ]
+
+
+def apart() -> list[Case]:
+    def exponentials(rng: Rng, count: int) -> Estimate:
+        one, other = rng.exponential(2, count), rng.exponential(1, 2 * count)
+        return independent_difference(*(mean(each, **again(rng)) for each in (one, other)))
+
+    def zeros(rng: Rng, count: int) -> Estimate:
+        one, other = zero_inflated(rng, count, 0.7), zero_inflated(rng, count, 0.3)
+        return independent_difference(*(mean(each, **again(rng)) for each in (one, other)))
+
+    def hits(rng: Rng, count: int) -> Estimate:
+        one, other = (share(int(rng.binomial(count, p)), count) for p in (0.2, 0.05))
+        return independent_difference(one, other)
+
+    # Exact intervals of shares cover too much, and so does their difference.
+    trials = {"means": (1.0, exponentials, 0.97), "means with zeros": (0.4, zeros, 0.97)}
+    return [
+        Case(
+            name=f"difference of two apart, {name}, n = {count}",
+            truth=truth,
+            trial=lambda rng, f=f, n=count: f(rng, n),
+            high=high,
+        )
+        for name, (truth, f, high) in {**trials, "shares": (0.15, hits, 0.99)}.items()
+        for count in (64, 256)
+    ]
 
 
 def detectors() -> list[Case]:
@@ -313,7 +365,20 @@ def rankings() -> list[Case]:
     def area(shift: float) -> float:
         return float(stats.norm.cdf(shift / math.sqrt(2)))
 
+    def two_judges(rng: Rng) -> Estimate:
+        # Both see the item's and the document's noise, and some of their own.
+        owners, truth = np.repeat(np.arange(60), 5), rng.random(300) < 0.3
+        shared = rng.normal(0, 0.8, 300) + np.repeat(rng.normal(0, 0.4, 60), 5)
+        noise = rng.normal(0, math.sqrt(0.2), (2, 300))
+        one, other = truth * np.array([[1.5], [1.0]]) + shared + noise
+        return auroc_difference(one, other, truth, clusters=owners)
+
     return [
+        Case(
+            name="difference of two AUROC on the same items, 60 documents of 5",
+            truth=area(1.5) - area(1.0),
+            trial=two_judges,
+        ),
         *(
             Case(
                 name=f"AUROC {area(shift):.2f}, {p} positives of {p + n}",
@@ -396,7 +461,8 @@ def calibrations() -> list[Case]:
 
 
 FAMILIES = (
-    means, ratios, shares, resampled, seeds, maxima, pairs, detectors, rankings, calibrations,
+    means, ratios, shares, resampled, seeds, maxima, pairs, apart, detectors, rankings,
+    calibrations,
 )  # fmt: skip
 
 ALL = {case.name: case for family in FAMILIES for case in family()}

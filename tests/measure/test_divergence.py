@@ -11,7 +11,7 @@ import torch
 from tiny_checkpoints import SCHEME, TEXT, banned_by_hand, tiny_checkpoint
 
 from valence.control import ControlScheme
-from valence.data import Sample
+from valence.data import Items, Sample
 from valence.guide.loop import Ask, generate
 from valence.guide.modes import hold
 from valence.measure.ability.likelihood import passes
@@ -90,15 +90,16 @@ def test_a_model_is_not_divergent_from_itself_and_another_is() -> None:
     mine = log_likelihoods(one, SCHEME, "none", samples, window=128)
     theirs = log_likelihoods(other, SCHEME, "none", samples, window=128)
     options = {"data": "r", "model_name": "m", "mode": "none", "seed": 0, "resamples": 100}
-    same, _ = divergence(mine, mine, **options)  # type: ignore[arg-type]
+    same = divergence(mine, mine, **options)  # type: ignore[arg-type]
     assert [row.metric for row in same.rows] == ["kl@r", "kl_per_token@r", "kl_per_byte@r"]
     assert all(row.value == 0 for row in same.rows)
-    found, (items, _, _) = divergence(mine, theirs, **options)  # type: ignore[arg-type]
+    found = divergence(mine, theirs, **options)  # type: ignore[arg-type]
     steps = np.array(mine.nats, dtype=float) - np.array(theirs.nats, dtype=float)
     assert found.rows[0].value == pytest.approx(steps.mean())
     assert found.rows[1].value == pytest.approx(steps.sum() / sum(mine.tokens))
     assert found.rows[2].value == pytest.approx(steps.sum() / len(TEXT.encode()))
-    assert items.tops == pytest.approx(steps)
+    items = found.evidence[0].items
+    assert isinstance(items, Items) and items.tops == pytest.approx(steps)
     short = log_likelihoods(one, SCHEME, "none", samples[:1], window=128)
     with pytest.raises(ValueError, match="same samples"):
         divergence(short, theirs, **options)  # type: ignore[arg-type]
@@ -122,9 +123,7 @@ def test_the_estimate_covers_the_exact_divergence_of_two_one_token_worlds() -> N
     samples = [sample(w.text, ended=w.ended) for w in kept if "�" not in w.text]
     mine = log_likelihoods(one, SCHEME, "none", samples, window=128)
     theirs = log_likelihoods(other, SCHEME, "none", samples, window=128)
-    found, _ = divergence(
-        mine, theirs, data="r", model_name="m", mode="none", seed=0, resamples=500
-    )
+    found = divergence(mine, theirs, data="r", model_name="m", mode="none", seed=0, resamples=500)
     spelt = torch.tensor(["�" not in one.tokenizer.decode([index]) for index in range(len(p))])
     weights = torch.where(spelt, p.exp(), 0.0)
     exact = float((weights * torch.where(p.isfinite(), p - q, 0.0)).sum() / weights.sum())
@@ -136,7 +135,7 @@ def test_the_estimate_covers_the_exact_divergence_of_two_one_token_worlds() -> N
 def test_what_a_tokenizer_cannot_spell_is_a_failure_and_not_a_number() -> None:
     reference = LogLikelihoods(nats=(-1.0, -2.0, None), tokens=(1, 2, 3), bytes=(4, 5, 6))
     model = LogLikelihoods(nats=(-3.0, None, -1.0), tokens=(1, 1, 1), bytes=(4, 5, 6))
-    found, _ = divergence(
+    found = divergence(
         reference, model, data="r", model_name="m", mode="none", seed=0, resamples=100
     )
     assert [(r.value, r.count, r.failures) for r in found.rows] == [

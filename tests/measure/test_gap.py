@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from valence.measure.ability import Items, ability_gap, findings, gap_table
+from valence.data import Items
+from valence.measure.ability import ability_gap, estimate_of, findings, gap_table
 from valence.measure.statistics import ratio
 
 
@@ -61,6 +61,12 @@ def test_metrics_that_one_mode_lacks_have_no_gap_and_other_items_are_refused() -
         ability_gap([one], [items([1.0])], model_name="m", seed=0, resamples=100)
 
 
-def test_items_travel_through_json() -> None:
-    one = items([1.0, 2.5])
-    assert Items.from_json(json.loads(json.dumps(asdict(one)))) == one
+def test_items_of_one_cluster_are_drawn_together() -> None:
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.normal(0, 1, 12), 5)
+    each = items(values.tolist(), below=1.0)
+    rows = replace(each, clusters=tuple(str(n // 5) for n in range(60)))
+    alone, together = (estimate_of(one, resamples=200, seed=0) for one in (each, rows))
+    assert alone.value == together.value
+    assert None not in (alone.low, alone.high, together.low, together.high)
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)  # type: ignore[operator]

@@ -191,7 +191,8 @@ def test_real_tasks_run_from_local_files(tasks: Path) -> None:
     recipe = HarnessRecipe(tasks=("both", "say", "roll"), include_path=str(tasks))
     modes = {}
     for mode in ("good", "bad"):
-        found, modes[mode] = harness(checkpoint, SCHEME, mode, recipe, **OPTIONS)
+        found = harness(checkpoint, SCHEME, mode, recipe, **OPTIONS)
+        modes[mode] = [each.items for each in found.evidence]
         rows = {row.metric: row for row in found.rows}
         model = model_of(checkpoint, mode)
         right = 0
@@ -222,10 +223,10 @@ def test_real_tasks_run_from_local_files(tasks: Path) -> None:
 def test_the_same_seed_gives_the_same_examples_and_a_limit_the_first_items(tasks: Path) -> None:
     checkpoint = tiny_checkpoint(SCHEME)
     recipe = HarnessRecipe(tasks=("pick_more",), include_path=str(tasks), limit=4, num_fewshot=1)
-    first, items = harness(checkpoint, SCHEME, "good", recipe, **OPTIONS)
-    again, _ = harness(checkpoint, SCHEME, "good", recipe, **OPTIONS)
+    first = harness(checkpoint, SCHEME, "good", recipe, **OPTIONS)
+    again = harness(checkpoint, SCHEME, "good", recipe, **OPTIONS)
     assert first == again
-    assert items[0].names == tuple(f"pick_more/{n}" for n in range(4))
+    assert first.evidence[0].items.names == tuple(f"pick_more/{n}" for n in range(4))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from valence.measure.statistics import (
+    Estimate,
     clustered,
     corrected_rate,
     expected_maximum,
+    independent_difference,
     mean,
     over_seeds,
-    paired_difference,
+    paired_ratios,
     prediction_powered,
     ratio,
     share,
@@ -290,37 +293,87 @@ def test_the_maximum_needs_as_many_samples() -> None:
         expected_maximum([[1.0]], 0, resamples=100, seed=0)
 
 
-def test_paired_differences_against_scipys_permutation_test() -> None:
+def test_a_paired_difference_of_means_is_the_mean_of_differences() -> None:
     rng = np.random.default_rng(0)
-    one, other = rng.normal(0.3, 1, 40), rng.normal(0, 1, 40)
-    found = paired_difference(one.tolist(), other.tolist(), resamples=9999, seed=0)
-    expected = stats.permutation_test(
-        (one, other), lambda x, y: np.mean(x - y), permutation_type="samples", rng=1
-    )
-    assert found.estimate == mean(one - other, resamples=9999, seed=0)
-    assert found.p == pytest.approx(expected.pvalue, abs=0.015)
+    one, other, ones = rng.normal(0.3, 1, 40), rng.normal(0, 1, 40), np.ones(40)
+    found = paired_ratios(one, ones, other, ones, resamples=9999, seed=0)
+    expected = mean(one - other, resamples=9999, seed=0)
+    assert found.value == pytest.approx(expected.value)
+    assert [found.low, found.high] == pytest.approx([expected.low, expected.high])
+    assert found.count == 40
 
 
-def test_few_pairs_try_every_sign() -> None:
-    found = paired_difference([1.0, 2.0, 3.0], [0.0, 0.0, 0.0], resamples=100, seed=0)
-    assert found.p == 2 / 8
-    left = paired_difference([1.0, None, 3.0], [0.0, 0.0, None], resamples=100, seed=0)
-    assert (left.left_out, left.estimate.value, left.p) == (2, 1.0, 1.0)
-    nothing = paired_difference([None], [1.0], resamples=100, seed=0)
-    assert (nothing.estimate.value, nothing.p, nothing.left_out) == (None, None, 1)
-    with pytest.raises(ValueError, match="no pairs"):
-        paired_difference([1.0], [], resamples=100, seed=0)
-
-
-def test_pairs_of_a_prompt_change_sign_together() -> None:
+def test_a_paired_difference_of_ratios_is_that_of_the_ratios() -> None:
     rng = np.random.default_rng(0)
-    shifts = np.repeat(rng.normal(0, 1, 20), 30)
-    zeros = [0.0] * 600
-    prompts = np.repeat(np.arange(20), 30)
-    together = paired_difference(shifts.tolist(), zeros, clusters=prompts, resamples=999, seed=0)
-    alone = paired_difference(shifts.tolist(), zeros, resamples=999, seed=0)
-    assert together.p is not None and alone.p is not None
-    assert together.p > 10 * alone.p
+    hard = rng.gamma(2, 1, 300)
+    tokens, others = rng.integers(20, 200, 300) * 1.0, rng.integers(20, 200, 300) * 1.0
+    tops, other_tops = tokens * hard, others * (hard + 0.1)
+    found = paired_ratios(tops, tokens, other_tops, others, resamples=999, seed=0)
+    assert found.value == pytest.approx(tops.sum() / tokens.sum() - other_tops.sum() / others.sum())
+    # By linearisation: the delta method on both ratios at once.
+    moved = (tops - tops.sum() / tokens.sum() * tokens) / tokens.mean()
+    moved -= (other_tops - other_tops.sum() / others.sum() * others) / others.mean()
+    reach = 1.96 * moved.std(ddof=1) / math.sqrt(300)
+    assert found.low == pytest.approx(found.value - reach, abs=0.15 * reach)
+    assert found.high == pytest.approx(found.value + reach, abs=0.15 * reach)
+
+
+def test_pairs_of_a_prompt_are_drawn_together() -> None:
+    rng = np.random.default_rng(0)
+    shifts, ones = np.repeat(rng.normal(0, 1, 20), 30), np.ones(600)
+    zeros, prompts = np.zeros(600), np.repeat(np.arange(20), 30)
+    both = (shifts, ones, zeros, ones)
+    together = paired_ratios(*both, clusters=prompts, resamples=999, seed=0)
+    alone = paired_ratios(*both, resamples=999, seed=0)
+    assert together.low is not None and together.high is not None
+    assert alone.low is not None and alone.high is not None
+    assert together.high - together.low > 4 * (alone.high - alone.low)
+
+
+def test_no_pairs_have_no_difference() -> None:
+    nothing: list[float] = []
+    empty = paired_ratios(nothing, nothing, nothing, nothing, resamples=100, seed=0)
+    assert (empty.value, empty.count) == (None, 0)
+    zeros = paired_ratios([1.0], [0.0], [1.0], [1.0], resamples=100, seed=0)
+    assert zeros.value is None
+    alone = paired_ratios([3.0], [1.0], [1.0], [1.0], resamples=100, seed=0)
+    assert (alone.value, alone.low, alone.high) == (2.0, None, None)
+
+
+def test_a_difference_of_two_shares_by_newcombes_published_example() -> None:
+    """Newcombe 1998, Statistics in Medicine 17, table II (a): 56/70 less 48/80, method 10."""
+
+    def wilson(hits: int, count: int) -> Estimate:
+        found = stats.binomtest(hits, count).proportion_ci(method="wilson")
+        return Estimate(value=hits / count, low=found.low, high=found.high, count=count)
+
+    found = independent_difference(wilson(56, 70), wilson(48, 80))
+    assert found.value == pytest.approx(0.2)
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    few = independent_difference(wilson(9, 10), wilson(3, 10))
+    assert (few.low, few.high) == pytest.approx((0.1705, 0.8090), abs=1e-4)
+
+
+def test_a_difference_of_two_means_apart_is_welchs() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(1, 1, 400), rng.normal(0, 3, 500)
+    found = independent_difference(*(mean(each, resamples=4000, seed=0) for each in (one, other)))
+    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.03)
+    assert (found.value, found.count) == (pytest.approx(one.mean() - other.mean()), 900)
+
+
+def test_a_difference_needs_both_values_and_both_intervals() -> None:
+    known = Estimate(value=1.0, low=0.5, high=2.0, count=5)
+    bare = Estimate(value=1.0, low=None, high=None, count=1)
+    missing = Estimate(value=None, low=None, high=None, count=0)
+    assert independent_difference(known, missing).value is None
+    assert independent_difference(missing, known).value is None
+    half = independent_difference(known, bare)
+    assert (half.value, half.low, half.high) == (0.0, None, None)
+    assert independent_difference(bare, known).low is None
+    skewed = independent_difference(known, known)
+    assert skewed.low == pytest.approx(-math.hypot(0.5, 1.0)) and skewed.high == -skewed.low
 
 
 COUNTS = {

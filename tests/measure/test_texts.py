@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_checkpoints import SCHEME, TEXT, banned_by_hand, tiny_checkpoint
 
-from valence.data import Document
+from valence.data import Document, Items
 from valence.errors import CorpusError, MissingFileError
 from valence.measure.ability import read_text, text_loss, tokenise_text
 from valence.measure.ability.texts import cut
@@ -106,12 +106,13 @@ def byte_oracle(mode: str, scheme: bool) -> tuple[float, int]:
 def test_loss_and_bits_of_text_without_rewards(mode: str, scheme: bool) -> None:
     checkpoint = tiny_checkpoint(SCHEME if scheme else None)
     tokenised = tokenise_text([document(TEXT), document("é ¿?\n")], checkpoint)
-    found, items = text_loss(
+    found = text_loss(
         checkpoint, SCHEME, tokenised, mode,
         model_name="m", seed=0, window=128, resamples=100, data="wiki", failures=3,
     )  # fmt: skip
     nats, count = byte_oracle(mode, scheme)
-    loss, bits = items
+    loss, bits = (each.items for each in found.evidence)
+    assert isinstance(loss, Items) and isinstance(bits, Items)
     assert loss.tops[0] == pytest.approx(nats, rel=1e-5) and loss.bottoms[0] == count
     assert bits.tops[0] == pytest.approx(nats / math.log(2), rel=1e-5)
     assert bits.bottoms == (len(TEXT.encode()), len("é ¿?\n".encode()))
@@ -124,7 +125,7 @@ def test_a_foreign_model_needs_no_scheme_at_all() -> None:
     checkpoint = tiny_checkpoint()
     tokenised = tokenise_text([document(TEXT)], checkpoint)
     options = {"model_name": "m", "seed": 0, "resamples": 100}
-    found, _ = text_loss(checkpoint, None, tokenised, "none", window=128, **options)  # type: ignore[arg-type]
+    found = text_loss(checkpoint, None, tokenised, "none", window=128, **options)  # type: ignore[arg-type]
     ids = torch.tensor([[checkpoint.tokenizer.eos_token_id, *tokenised.ids.tolist()]])
     with torch.no_grad():
         expected = checkpoint.model(ids, labels=ids).loss.item()
@@ -150,10 +151,12 @@ def test_every_token_is_predicted_once_whatever_the_window(window: int, texts: l
 
     blind = replace(checkpoint, model=Blind())  # type: ignore[arg-type]
     tokenised = tokenise_text([document(text) for text in texts], checkpoint)
-    _, (loss, _) = text_loss(
+    found = text_loss(
         blind, SCHEME, tokenised, "good",
         model_name="m", seed=0, window=window, resamples=100,
     )  # fmt: skip
     tokenizer = checkpoint.tokenizer
     logs = banned_by_hand(bias, SCHEME.token_ids(tokenizer), tokenizer.eos_token_id)
+    loss = found.evidence[0].items
+    assert isinstance(loss, Items)
     assert sum(loss.tops) == pytest.approx(-logs[tokenised.ids].sum(), rel=1e-4)

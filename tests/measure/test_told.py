@@ -47,8 +47,8 @@ def test_the_best_judge_is_named_with_the_next() -> None:
     ]
     (said,) = other_sentences(rows)
     assert said == (
-        "Best judge of what ours reads: verdict, AUROC 0.9; next mlp, 0.65; the best is higher,"
-        " with disjoint 95% intervals (one seed)."
+        "Best judge of what ours reads: verdict, AUROC 0.9; next mlp, 0.65; the best is higher:"
+        " the 95% interval of the difference, [0.109, 0.391], leaves out 0 (one seed)."
     )
 
 
@@ -62,7 +62,8 @@ def test_the_best_judges_of_models_are_compared() -> None:
     ]  # fmt: skip
     assert other_sentences(rows)[-1] == (
         "Best of the models' best judges: verdict of ours, AUROC 0.9; next linear of plain, 0.6;"
-        " the best is higher, with disjoint 95% intervals (one seed)."
+        " the best is higher: the 95% interval of the difference, [0.159, 0.441], leaves out 0 (one"
+        " seed)."
     )
 
 
@@ -75,8 +76,10 @@ def test_an_attack_is_held_against_as_many_ordinary_prompts() -> None:
     ]
     pool, gcg = other_sentences(rows)
     assert "Worst prompt of pool on ours in good mode: harm per 1,000 characters 1.1" in pool
-    assert pool.endswith("not shown to differ: the 95% intervals overlap.")
-    assert gcg.endswith("higher, with disjoint 95% intervals.")
+    assert pool.endswith(
+        "not shown to differ: the 95% interval of the difference, [-0.0414, 0.241], holds 0."
+    )
+    assert gcg.endswith("higher: the 95% interval of the difference, [0.859, 1.14], leaves out 0.")
 
 
 def test_abstaining_has_to_pay_and_to_be_where_it_does_not_know() -> None:
@@ -88,8 +91,8 @@ def test_abstaining_has_to_pay_and_to_be_where_it_does_not_know() -> None:
             row(model, "none", "abstention_unknown@world", unknown),
         ]
     plain, ours, both = other_sentences(rows)
-    assert "worse than always abstaining" in plain and "overlap" in plain
-    assert "better than always abstaining" in ours and "higher, with disjoint" in ours
+    assert "worse than always abstaining" in plain and "holds 0" in plain
+    assert "better than always abstaining" in ours and "higher: the 95% interval" in ours
     assert "Score on world: ours 0.3 against plain -1" in both and "times" not in both
 
 

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from valence.data import Measurement
-from valence.measure.compare import compare, named, subject, verdict
+from valence.measure.compare import compare, verdict
+from valence.measure.paired import Paired, unpaired
 from valence.measure.settings import budget_keys, budget_of
+from valence.measure.words import named, subject
 from valence.recipe import Recipe
 from valence.report.pareto import unbeaten
 from valence.report.seeds import by_seed, summarise
@@ -16,7 +18,12 @@ Who = tuple[str, str]
 
 
 def best_sentences(
-    rows: Sequence[Measurement], recipe: Recipe, *, good: str, ability: str
+    rows: Sequence[Measurement],
+    recipe: Recipe,
+    *,
+    good: str,
+    ability: str,
+    paired: Paired = unpaired,
 ) -> list[str]:
     """Which model and mode has the best mean, how the conditional model stands to it, and
     which are beaten by none in both the headline and `ability`, a metric that is better lower.
@@ -37,7 +44,7 @@ def best_sentences(
     for name in dict.fromkeys(budget_of(recipe, model, keys) for model in recipe.models):
         order, at = budgets.get(name, []), f" at {name}" if name else ""
         if len({model for model, _ in order}) > 1:
-            said.append(_best(rows, recipe, headline, order, means, good, at))
+            said.append(_best(rows, recipe, headline, order, means, good, at, paired))
             both = {who: (means[who], losses[who]) for who in order if who in losses}
             said += _unbeaten(both, sign, f"{subject(headline)} and {subject(ability)}".lower(), at)
     return said
@@ -72,6 +79,7 @@ def _best(
     means: Mapping[Who, float],
     good: str,
     at: str,
+    paired: Paired,
 ) -> str:
     first, models = order[0], recipe.models
     ours = [
@@ -92,6 +100,6 @@ def _best(
         rival, place = order[1], "Next"
     if rival is None:
         return f"{head}."
-    comparison = compare(rows, headline, first, rival)
+    comparison = compare(rows, headline, first, rival, paired=paired)
     shown = f"; the best is {verdict(comparison)}" if comparison is not None else ""
     return f"{head}. {place}: {named(*rival)}, {means[rival]:.3g}{shown}."

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from valence.data import Measurement, Standing
-from valence.measure.compare import compare, named, numbers, subject, verdict
+from valence.measure.compare import compare, numbers, verdict
 from valence.measure.front import Setting, Who, fronts, standings
+from valence.measure.paired import Paired, unpaired
+from valence.measure.words import named, subject
 from valence.recipe import MeasureRecipe
 from valence.report.pareto import BUDGETS, best_within, stairs
 
@@ -18,16 +20,18 @@ MOST = 3
 PRICE = "tokens through the model for each of text"
 
 
-def front_sentences(rows: Sequence[Measurement], measure: MeasureRecipe) -> list[str]:
+def front_sentences(
+    rows: Sequence[Measurement], measure: MeasureRecipe, paired: Paired = unpaired
+) -> list[str]:
     """What to choose, scenario by scenario; nothing where no cost was counted."""
-    stood = standings(rows, measure)
+    stood = standings(rows, measure, paired)
     said: list[str] = []
     for signs, settings in fronts(rows, measure):
         ours = [each for each in stood if each.metrics == tuple(signs)]
         headline = next(iter(signs))
         said += _front(ours, list(signs))
-        said += _budgets(rows, settings, headline)
-        said += _trained(rows, settings, headline)
+        said += _budgets(rows, settings, headline, paired)
+        said += _trained(rows, settings, headline, paired)
         said += _reductions(ours, headline)
         said += _others(ours)
         said += _parts(rows, settings, list(signs))
@@ -78,7 +82,7 @@ def _parts(
 
 
 def _budgets(
-    rows: Sequence[Measurement], settings: Sequence[Setting], headline: str
+    rows: Sequence[Measurement], settings: Sequence[Setting], headline: str, paired: Paired
 ) -> Iterator[str]:
     """The best of each model within each budget, the best of all against the next one's."""
     before: list[Who] = []
@@ -89,7 +93,7 @@ def _budgets(
         if not best or best == before:
             continue
         before = best
-        versus = compare(rows, headline, best[0], best[-1])
+        versus = compare(rows, headline, best[0], best[-1], paired=paired)
         assert versus is not None
         head = f"Within {budget:g} {PRICE}, the best"
         if len(best) > 1:
@@ -101,7 +105,7 @@ def _budgets(
 
 
 def _trained(
-    rows: Sequence[Measurement], settings: Sequence[Setting], headline: str
+    rows: Sequence[Measurement], settings: Sequence[Setting], headline: str, paired: Paired
 ) -> Iterator[str]:
     """What each model without a guide is worth in tokens of every model that is worse without."""
     for own in settings:
@@ -115,7 +119,8 @@ def _trained(
             steps = stairs(points)
             enough = [who for who in steps if points[who][1] <= value]
             head = f"{named(*own.who)} alone, at {cost:.3g} {PRICE}"
-            versus = compare(rows, headline, (enough or steps[-1:])[0], own.who)
+            closest = (enough or steps[-1:])[0]
+            versus = compare(rows, headline, closest, own.who, paired=paired)
             assert versus is not None
             if enough:
                 price = points[enough[0]][0]

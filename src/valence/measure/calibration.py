@@ -16,6 +16,7 @@ from valence.data import Series
 from valence.measure.ranking import (
     Alarm,
     auroc,
+    auroc_difference,
     auroc_value,
     pairwise_accuracy,
     threshold_at_false_alarm,
@@ -39,6 +40,7 @@ __all__ = [
     "Bin",
     "Selective",
     "auroc",
+    "auroc_difference",
     "auroc_value",
     "brier",
     "calibration_error",

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from valence.data import Measurement
+from valence.measure.paired import Paired, unpaired
+from valence.measure.statistics import independent_difference
+from valence.measure.words import named, of_interval, subject
 from valence.report.seeds import mean_interval, standard_deviation
+
+SAME = "the difference on the same items"
+APART = "the difference"
+OVER_SEEDS = "the differences between paired seeds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,10 +22,12 @@ class Comparison:
 
     `ratio` is the mean over seeds divided by the other's mean, None if one of them is negative or
     the other's is 0: a reward below 0 is no amount.
-    `difference` is the 95% interval of the mean of the paired differences over seeds (left
-    less right), None for one seed or where all differences are equal; then the intervals
-    over samples decide, in every seed. `lower` and `higher` tell what is shown; `known` whether
-    all of those intervals are.
+    `difference` is the 95% interval that decides, left less right, and `what` says of which
+    difference: with several seeds of the mean of the paired differences over them; with one
+    of that on the same items, where both have such, or else of two values that stand apart. None
+    where there is none, and where several seeds have no spread: then `within` decides.
+    `within` are the intervals of each seed, over its samples. `lower` and `higher` tell what is
+    shown; `known` whether both sides have intervals.
     """
 
     metric: str
@@ -28,23 +37,58 @@ class Comparison:
     right_value: float
     ratio: float | None
     difference: tuple[float, float] | None
-    lower: bool
-    higher: bool
-    seeds: int
+    what: str
+    within: tuple[tuple[float, float] | None, ...]
     known: bool = True
+
+    @property
+    def lower(self) -> bool:
+        """Whether the left is shown to be lower."""
+        return self._all_below((self.difference,) if self.difference else self.within)
+
+    @property
+    def higher(self) -> bool:
+        """Whether the left is shown to be higher."""
+        decides = (self.difference,) if self.difference else self.within
+        return self._all_below([each and (-each[1], -each[0]) for each in decides])
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds both have."""
+        return len(self.within)
 
     @property
     def basis(self) -> str:
         """What the answer rests on."""
-        if self.difference is not None:
-            return f"{self.seeds} seeds, paired"
-        return "one seed" if self.seeds == 1 else f"in each of {self.seeds} seeds"
+        if self.seeds == 1:
+            return "one seed"
+        return f"{self.seeds} seeds" if self.difference else f"in each of {self.seeds} seeds"
+
+    @property
+    def within_each(self) -> str:
+        """`lower` or `higher` where the samples of every seed show that by themselves."""
+        if self._all_below(self.within):
+            return "lower"
+        turned = [each and (-each[1], -each[0]) for each in self.within]
+        return "higher" if self._all_below(turned) else ""
+
+    @staticmethod
+    def _all_below(intervals: Iterable[tuple[float, float] | None]) -> bool:
+        return all(each is not None and each[1] < 0 for each in intervals)
 
 
 def compare(
-    rows: Iterable[Measurement], metric: str, left: tuple[str, str], right: tuple[str, str]
+    rows: Iterable[Measurement],
+    metric: str,
+    left: tuple[str, str],
+    right: tuple[str, str],
+    *,
+    paired: Paired = unpaired,
 ) -> Comparison | None:
-    """Compare (model, mode) with (model, mode); None where one of them was not measured."""
+    """Compare (model, mode) with (model, mode); None where one of them was not measured.
+
+    `paired` knows differences on the same items.
+    """
     found: dict[tuple[tuple[str, str], int], Measurement] = {}
     for row in rows:
         if row.metric == metric and (row.model, row.mode) in (left, right):
@@ -58,10 +102,22 @@ def compare(
         return None
     lefts, rights = ([row.value or 0.0 for row in side] for side in zip(*pairs, strict=True))
     left_mean, right_mean = sum(lefts) / len(pairs), sum(rights) / len(pairs)
-    differences = [a - b for a, b in zip(lefts, rights, strict=True)]
-    # Without any spread between seeds (two shares of 0, say) nothing is known of it.
-    spread = len(pairs) > 1 and standard_deviation(differences) > 0
-    interval = mean_interval(differences) if spread else None
+    on_items = [paired(metric, left, right, one.seed) for one, _ in pairs]
+    within = [
+        same if same is not None and same.low is not None else independent_difference(*two)
+        for same, two in zip(on_items, pairs, strict=True)
+    ]
+    ends = tuple(
+        None if each.low is None or each.high is None else (each.low, each.high) for each in within
+    )
+    if len(pairs) == 1:
+        decides = ends[0]
+        what = SAME if on_items[0] is within[0] else APART
+    else:
+        gaps = [a - b for a, b in zip(lefts, rights, strict=True)]
+        # Without any spread between seeds (two shares of 0, say) nothing is known of it.
+        decides = mean_interval(gaps) if standard_deviation(gaps) > 0 else None
+        what = OVER_SEEDS
     return Comparison(
         metric=metric,
         left=named(*left),
@@ -69,28 +125,11 @@ def compare(
         left_value=left_mean,
         right_value=right_mean,
         ratio=left_mean / right_mean if right_mean > 0 and left_mean >= 0 else None,
-        difference=interval,
-        lower=interval[1] < 0 if interval else all(_below(a, b) for a, b in pairs),
-        higher=interval[0] > 0 if interval else all(_below(b, a) for a, b in pairs),
-        seeds=len(pairs),
+        difference=decides,
+        what=what,
+        within=ends,
         known=all(row.low is not None for pair in pairs for row in pair),
     )
-
-
-def named(model: str, mode: str) -> str:
-    """A model in a mode, in words."""
-    alone, guided, guide = mode.partition("+")
-    if alone == "none":
-        return f"{model} with {guide}" if guided else model
-    return f"{model} in {mode} mode"
-
-
-def subject(metric: str) -> str:
-    """A metric's name at the head of a sentence; of METRIC@PLACE the place comes last."""
-    name, at, place = metric.partition("@")
-    words = name.replace("_per_kchar", " per 1,000 characters").replace("_", " ").capitalize()
-    words = words.replace("auroc", "AUROC").replace("Kl", "KL")
-    return f"{words} on {place}" if at else words
 
 
 def numbers(comparison: Comparison) -> str:
@@ -104,19 +143,15 @@ def numbers(comparison: Comparison) -> str:
 
 def verdict(comparison: Comparison) -> str:
     """What is shown, and on what that rests."""
-    way = "lower" if comparison.lower else "higher" if comparison.higher else None
-    if comparison.difference is not None:
-        low, high = comparison.difference
-        between = f"of the differences between paired seeds, [{low:.3g}, {high:.3g}],"
-        shown = f"{way}: the 95% interval {between} leaves out 0"
-        return f"{shown if way else f'not shown to differ: the 95% interval {between} holds 0'}" + (
-            f" ({comparison.seeds} seeds)"
-        )
-    shown = f"{way}, with disjoint 95% intervals"
-    why = "the 95% intervals overlap" if comparison.known else "one has no 95% interval"
-    overlap = f"not shown to differ: {why}"
-    return f"{shown if way else overlap} ({comparison.basis})"
-
-
-def _below(low: Measurement, high: Measurement) -> bool:
-    return low.high is not None and high.low is not None and low.high < high.low
+    basis = f" ({comparison.basis})"
+    if comparison.difference is None and comparison.seeds > 1:
+        shown = comparison.within_each
+        why = "the seeds have no spread" if comparison.known else "one has no 95% interval"
+        return (shown or f"not shown to differ: {why}") + basis
+    low, high = comparison.difference or (None, None)
+    told = of_interval(low, high, comparison.what) + basis
+    if comparison.seeds > 1 and not (comparison.lower or comparison.higher):
+        # So few seeds leave much open between trainings; of these trainings more is known.
+        each = comparison.within_each
+        told += f", but {each} within each of the {comparison.seeds} seeds" if each else ""
+    return told

@@ -1,8 +1,8 @@
 """Conclusions, computed from measurements: what is different, by how much, and is it shown.
 
-With several seeds a difference is claimed where the 95% interval (Student's t) of the paired
-differences, seed by seed, leaves out 0; with one seed, where the 95% intervals over samples
-are disjoint. Feedback is credited only where the conditional model beats the placebo.
+A difference is claimed where its 95% interval leaves out 0: with several seeds that of the
+differences between paired seeds (Student's t), with one that over the same items, or over the
+samples of both. Feedback is credited only where the conditional model beats the placebo.
 Models of a sweep are compared at equal budgets and settings, and counted in one sentence.
 """
 
@@ -11,17 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from valence.data import LOSS, VERDICT, Conclusions, Measurement
+from valence.data import LABELLED, LOSS, VERDICT, Conclusions, Measurement
 from valence.measure.best import best_sentences
 from valence.measure.bought import front_sentences
-from valence.measure.compare import Comparison, compare, named, numbers, subject, verdict
+from valence.measure.compare import Comparison, compare, numbers, verdict
+from valence.measure.paired import Paired, unpaired
 from valence.measure.settings import comparable, setting
 from valence.measure.told import other_sentences
+from valence.measure.words import leaning, named, subject
 from valence.recipe import EvaluationRecipe, Recipe
 
 __all__ = ["Comparison", "compare", "conclude"]
 
-LABELLED = "labelled"
+
+RESTATED = ("bits_per_byte", "kl_per_", VERDICT, "accuracy@", "abstention@", "score@")
+"""Metrics whose differences other sentences tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +37,20 @@ class _Pairs:
     found: list[tuple[str, Comparison]]
 
 
-def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: str) -> Conclusions:
+def conclude(
+    rows: Sequence[Measurement],
+    recipe: Recipe,
+    *,
+    best: str,
+    worst: str,
+    paired: Paired = unpaired,
+) -> Conclusions:
     """Sentences about a run of the recipe, the headline metric first.
 
     Of metrics with a negative scale lower is better, of others higher; `best` and `worst`
-    are the modes of the two extreme bands.
+    are the modes of the two extreme bands. `paired` knows differences on the same items.
     """
-    told = _Teller(rows, recipe)
+    told = _Teller(rows, recipe, paired)
     metrics, headline = recipe.measure.metrics, recipe.measure.first
     harms = [name for name, metric in metrics.items() if metric.scale < 0]
     said: list[str] = []
@@ -53,16 +64,17 @@ def conclude(rows: Sequence[Measurement], recipe: Recipe, *, best: str, worst: s
         if headline is not None and other not in ("mle", "conditional", "placebo"):
             said += told.difference(headline, (other, "none"), ("mle", "none"))
     said += told.readouts()
-    overall = best_sentences(rows, recipe, good=best, ability=LOSS)
-    overall += front_sentences(rows, recipe.measure) + other_sentences(rows)
+    overall = best_sentences(rows, recipe, good=best, ability=LOSS, paired=paired)
+    overall += front_sentences(rows, recipe.measure, paired) + other_sentences(rows, paired)
     return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 
 class _Teller:
     """Says what pairs of models show, one sentence for each two bases."""
 
-    def __init__(self, rows: Sequence[Measurement], recipe: Recipe) -> None:
+    def __init__(self, rows: Sequence[Measurement], recipe: Recipe, paired: Paired) -> None:
         self.rows, self.recipe, self.models = rows, recipe, recipe.models
+        self.paired = paired
         self.modes: dict[str, set[str]] = {}
         for row in rows:
             self.modes.setdefault(row.model, set()).add(row.mode)
@@ -98,7 +110,7 @@ class _Teller:
         found = [
             (model, comparison)
             for model in self.modes
-            if (comparison := compare(self.rows, VERDICT, (model, "mlp"), (model, "linear")))
+            if (comparison := self._compare(VERDICT, (model, "mlp"), (model, "linear")))
         ]
         if not found:
             return []
@@ -111,7 +123,7 @@ class _Teller:
         grouped: dict[tuple[str, str], _Pairs] = {}
         for one, other in self._matching(left[0], right[0]):
             modes = self._mode(one, left[1]), self._mode(other, right[1])
-            comparison = compare(self.rows, metric, (one, modes[0]), (other, modes[1]))
+            comparison = self._compare(metric, (one, modes[0]), (other, modes[1]))
             if comparison is None:
                 continue
             bases = self._base(one), self._base(other)
@@ -121,6 +133,11 @@ class _Teller:
             )
             pairs.found.append((setting(self.recipe, other, one) or one, comparison))
         return grouped.values()
+
+    def _compare(
+        self, metric: str, left: tuple[str, str], right: tuple[str, str]
+    ) -> Comparison | None:
+        return compare(self.rows, metric, left, right, paired=self.paired)
 
     def _matching(self, left: str, right: str) -> Iterable[tuple[str, str]]:
         """Models of one objective and of another that can be compared."""
@@ -176,18 +193,21 @@ def _credit(beats: bool, comparison: Comparison) -> str:
     said = (
         "feedback, not the mere presence of control tokens, made the difference"
         if beats
-        else "no effect of feedback is shown here: control tokens without feedback do as well"
+        else "no effect of feedback beyond that of control tokens is shown"
     )
-    return f"{said} ({comparison.basis})."
+    return f"{said}: {verdict(comparison)}."
 
 
 def conclude_evaluation(
-    rows: Sequence[Measurement], differences: Sequence[Measurement], recipe: EvaluationRecipe
+    rows: Sequence[Measurement],
+    differences: Sequence[Measurement],
+    recipe: EvaluationRecipe,
+    paired: Paired = unpaired,
 ) -> Conclusions:
     """Sentences about models that exist: each against the first one and against its own modes.
 
-    On the same prompts by paired differences; where models wrote of themselves, where the
-    intervals over samples (or seeds) tell them apart.
+    On the same items by their `differences`; where models wrote of themselves, by the difference
+    of both values.
     """
     said = []
     ways: dict[str, list[str]] = {}
@@ -200,10 +220,10 @@ def conclude_evaluation(
     pairs += [(who, firsts[0]) for who in firsts[1:]]
     for metric in recipe.measure.metrics:
         for left, right in pairs:
-            found = compare(rows, metric, left, right)
+            found = compare(rows, metric, left, right, paired=paired)
             said += [] if found is None else [f"{numbers(found)}; {verdict(found)}."]
-    overall = [*(_paired(row) for row in differences), *front_sentences(rows, recipe.measure)]
-    overall += other_sentences(rows)
+    overall = [_paired(row) for row in differences if not row.metric.startswith(RESTATED)]
+    overall += front_sentences(rows, recipe.measure, paired) + other_sentences(rows, paired)
     return Conclusions(pairs=tuple(said), overall=tuple(overall))
 
 
@@ -213,9 +233,9 @@ def _paired(row: Measurement) -> str:
     if row.value is None:
         return f"{head}: nothing to compare."
     if row.low is None or row.high is None:
-        return f"{head}: {row.value:.3g}, without an interval ({row.count} pairs)."
-    way = "higher" if row.low > 0 else "lower" if row.high < 0 else "not shown to differ"
+        return f"{head}: {row.value:.3g}, without an interval ({row.count} items)."
+    way = leaning(row.low, row.high) or "not shown to differ"
     return (
-        f"{head}: {row.value:.3g} [{row.low:.3g}, {row.high:.3g}] on {row.count} samples of the"
-        f" same prompts; {way}."
+        f"{head}: {row.value:.3g} [{row.low:.3g}, {row.high:.3g}] on the same {row.count} items;"
+        f" {way}."
     )

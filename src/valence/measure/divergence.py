@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from valence.control import ControlScheme
-from valence.data import Findings, Sample
-from valence.measure.ability.items import Items, findings
+from valence.data import Findings, Items, Sample
+from valence.measure.ability.gap import findings
 from valence.measure.ability.likelihood import (
     Laid,
     Layout,
@@ -104,11 +104,11 @@ def divergence(
     mode: str,
     seed: int,
     resamples: int,
-) -> tuple[Findings, tuple[Items, ...]]:
+) -> Findings:
     """KL(reference || model) with intervals over the reference's samples, in nats.
 
     Rows `kl@data` (per sample), `kl_per_token@data` (per token of the reference) and
-    `kl_per_byte@data`; also by sample, for `ability_gap`. It is an estimate: on few samples
+    `kl_per_byte@data`; the samples are the evidence. It is an estimate: on few samples
     it may be below 0. Unbiased if the samples were drawn at temperature 1 without top-p. Where
     the tokenizers differ both models are asked for the same text, each in its own tokens, and a
     sample that was cut off may count another last token. Samples without a log-likelihood
@@ -137,8 +137,7 @@ def divergence(
         )
         for metric, below in bottoms.items()
     )
-    found = findings(items, model_name=model_name, mode=mode, seed=seed, resamples=resamples)
-    return found, items
+    return findings(items, model_name=model_name, mode=mode, seed=seed, resamples=resamples)
 
 
 def _after(sample: Sample, text: Laid, layout: Layout, eos_id: int) -> tuple[Offsets, Offsets, int]:

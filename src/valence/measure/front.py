@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from math import hypot, log
 
 from valence.data import Measurement, Standing
-from valence.measure.compare import compare
+from valence.measure.compare import Comparison, compare
 from valence.measure.guided import COST
+from valence.measure.paired import Paired, unpaired
 from valence.measure.scenario import metric_at
 from valence.recipe import MeasureRecipe
 from valence.report.pareto import beats
@@ -79,12 +80,14 @@ def fronts(
             yield signs, settings
 
 
-def standings(rows: Sequence[Measurement], measure: MeasureRecipe) -> list[Standing]:
+def standings(
+    rows: Sequence[Measurement], measure: MeasureRecipe, paired: Paired = unpaired
+) -> list[Standing]:
     """Where each setting stands, scenario by scenario; nothing where no cost was counted."""
     return [
         standing
         for signs, settings in fronts(rows, measure)
-        for standing in _Front(rows, signs, settings).standings()
+        for standing in _Front(rows, signs, settings, paired).standings()
     ]
 
 
@@ -92,9 +95,13 @@ class _Front:
     """All settings of one scenario against each other."""
 
     def __init__(
-        self, rows: Sequence[Measurement], signs: Mapping[str, int], settings: Sequence[Setting]
+        self,
+        rows: Sequence[Measurement],
+        signs: Mapping[str, int],
+        settings: Sequence[Setting],
+        paired: Paired,
     ) -> None:
-        self.signs, self.settings = signs, settings
+        self.signs, self.settings, self.paired = signs, settings, paired
         self.rows: dict[str, list[Measurement]] = {}
         for row in rows:
             self.rows.setdefault(row.metric, []).append(row)
@@ -145,20 +152,25 @@ class _Front:
     def _unknown(self, metric: str, one: Setting, other: Setting) -> bool:
         if metric.partition("@")[0] == COST:
             return False
-        found = compare(self.rows[metric], metric, one.who, other.who)
-        shares = compare(self.rows.get(hits_of(metric), ()), hits_of(metric), one.who, other.who)
+        found, shares = self._compared(metric, one, other), self._shares(metric, one, other)
         return found is not None and not found.known and shares is None
 
     def _is_better(self, metric: str, one: Setting, other: Setting) -> bool:
         if metric.partition("@")[0] == COST:
             return cheaper(one.point[-1], other.point[-1])
-        found = compare(self.rows[metric], metric, one.who, other.who)
+        found = self._compared(metric, one, other)
         if found is None or found.known:
             return found is not None and (found.lower if self.signs[metric] > 0 else found.higher)
         # A mean of equal values, all 0 say, has no interval; the share of hits has an exact one.
-        hits = hits_of(metric)
-        shares = compare(self.rows.get(hits, ()), hits, one.who, other.who)
+        shares = self._shares(metric, one, other)
         return shares is not None and shares.lower
+
+    def _compared(self, metric: str, one: Setting, other: Setting) -> Comparison | None:
+        rows = self.rows.get(metric, ())
+        return compare(rows, metric, one.who, other.who, paired=self.paired)
+
+    def _shares(self, metric: str, one: Setting, other: Setting) -> Comparison | None:
+        return self._compared(hits_of(metric), one, other)
 
     def _reduction(self, base: Setting, own: Setting) -> tuple[float | None, ...]:
         if self.settings[0].signs[0] < 0 or not cheaper(base.point[-1], own.point[-1]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from valence.data import Failure, Mark, Measurement, Sample
+from valence.data import Failure, Items, Mark, Measurement, Sample
 from valence.measure.detector import Detector
 from valence.measure.diversity import (
     distinct,
@@ -67,6 +67,48 @@ def sample_rows(
     return rows.found
 
 
+def sample_items(
+    answers: Mapping[str, Answers],
+    recipe: MeasureRecipe,
+    *,
+    scenario: str,
+    per_prompt: int | None = None,
+) -> list[Items]:
+    """Every metric, and its hits, sample by sample: what its rows in a scenario stand on.
+
+    With `per_prompt` samples of each prompt, these are drawn together.
+    """
+    found = []
+    for name, metric in recipe.metrics.items():
+        values = values_of(answers[name], metric)
+        weights = _weights(answers[name], metric, values)
+        kinds = {name: (values, weights)}
+        if metric.hit is not None:
+            hits = {index: float(is_hit(value, metric)) for index, value in values.items()}
+            kinds[f"{name}_hits"] = hits, dict.fromkeys(hits, 1.0)
+        for title, (each, weight) in kinds.items():
+            owners = None if per_prompt is None else tuple(str(i // per_prompt) for i in each)
+            found.append(
+                Items(
+                    metric=metric_at(title, scenario),
+                    names=tuple(str(index) for index in each),
+                    tops=tuple(value * weight[index] for index, value in each.items()),
+                    bottoms=tuple(weight.values()),
+                    clusters=owners,
+                    failures=len(answers[name]) - len(each),
+                )
+            )
+    return found
+
+
+def _weights(
+    answers: Answers, metric: MetricRecipe, values: Mapping[int, float]
+) -> dict[int, float]:
+    """How much the value of each sample counts in the metric's mean."""
+    by_chars = metric.weight == "chars"
+    return {index: float(answers[index].chars) if by_chars else 1.0 for index in values}
+
+
 def values_of(answers: Answers, metric: MetricRecipe) -> dict[int, float]:
     """The metric of each sample that could be scored, by its index."""
     return {
@@ -106,11 +148,7 @@ class _Rows:
         """The mean, and what else the metric asks for."""
         values = values_of(answers, metric)
         failed = [j.result for j in answers.values() if isinstance(j.result, Failure)]
-        weights = {
-            index: float(answers[index].chars) if metric.weight == "chars" else 1.0
-            for index in values
-        }
-        self._add(name, self._ratio(values, weights), len(failed))
+        self._add(name, self._ratio(values, _weights(answers, metric, values)), len(failed))
         if metric.worst_of is not None:
             self._worst(name, metric, values, len(failed))
         if metric.hit is not None:

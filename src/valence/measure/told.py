@@ -9,15 +9,21 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from valence.data import VERDICT, Measurement
-from valence.measure.compare import compare, named, numbers, subject, verdict
+from valence.measure.compare import APART, compare, numbers, verdict
+from valence.measure.paired import Paired, unpaired
+from valence.measure.statistics import independent_difference
+from valence.measure.words import leaning, named, of_interval, subject
 
 POLICY = "_policy_score@"
 ATTACKS = ("pool", "random", "greedy", "gcg")
 
 
-def other_sentences(rows: Sequence[Measurement]) -> list[str]:
-    """What rows of these measures say, model by model; nothing where there are none."""
-    return [*_gaps(rows), *_judges(rows), *_attacks(rows), *_knowledge(rows)]
+def other_sentences(rows: Sequence[Measurement], paired: Paired = unpaired) -> list[str]:
+    """What rows of these measures say, model by model; nothing where there are none.
+
+    `paired` knows differences on the same items.
+    """
+    return [*_gaps(rows), *_judges(rows, paired), *_attacks(rows), *_knowledge(rows, paired)]
 
 
 def _gaps(rows: Sequence[Measurement]) -> Iterator[str]:
@@ -30,7 +36,7 @@ def _gaps(rows: Sequence[Measurement]) -> Iterator[str]:
             continue
         if row.metric.startswith("bits_per_byte"):
             continue  # It says what the loss says.
-        way = _way(row.low, row.high)
+        way = leaning(row.low, row.high)
         shown = {
             "lower": f"{best} mode is better",
             "higher": f"{best} mode is worse",
@@ -39,7 +45,7 @@ def _gaps(rows: Sequence[Measurement]) -> Iterator[str]:
         yield f"{head}: {_cell(row)}; {shown}."
 
 
-def _judges(rows: Sequence[Measurement]) -> Iterator[str]:
+def _judges(rows: Sequence[Measurement], paired: Paired) -> Iterator[str]:
     """Which judge tells best at the end of the text, within each model and among models."""
     best: dict[tuple[str, str], float] = {}
     for model in _models(rows, VERDICT):
@@ -52,7 +58,7 @@ def _judges(rows: Sequence[Measurement]) -> Iterator[str]:
         if order:
             best[model, order[0]] = values[order[0]]
         for other in order[1:2]:
-            within = compare(rows, VERDICT, (model, order[0]), (model, other))
+            within = compare(rows, VERDICT, (model, order[0]), (model, other), paired=paired)
             if within is not None:
                 yield (
                     f"Best judge of what {model} reads: {order[0]}, AUROC {within.left_value:.3g};"
@@ -60,7 +66,7 @@ def _judges(rows: Sequence[Measurement]) -> Iterator[str]:
                 )
     models = sorted(best, key=lambda who: -best[who])
     for one, following in itertools.pairwise(models[:2]):
-        among = compare(rows, VERDICT, one, following)
+        among = compare(rows, VERDICT, one, following, paired=paired)
         if among is not None:
             yield (
                 f"Best of the models' best judges: {one[1]} of {one[0]}, AUROC"
@@ -85,7 +91,7 @@ def _attacks(rows: Sequence[Measurement]) -> Iterator[str]:
                 )
 
 
-def _knowledge(rows: Sequence[Measurement]) -> Iterator[str]:
+def _knowledge(rows: Sequence[Measurement], paired: Paired) -> Iterator[str]:
     """Whether a model abstains where it does not know, and whether that pays."""
     for row in rows:
         base, at, place = row.metric.partition("@")
@@ -98,7 +104,7 @@ def _knowledge(rows: Sequence[Measurement]) -> Iterator[str]:
         pays = {
             "higher": "better than always abstaining",
             "lower": "worse than always abstaining",
-        }.get(_way(row.low, row.high), "not shown to differ from always abstaining (0)")
+        }.get(leaning(row.low, row.high), "not shown to differ from always abstaining (0)")
         yield (
             f"Asked about {place}, {named(row.model, row.mode)} abstains on {_cell(unknown)} of"
             f" what it does not know and on {_cell(known)} of what it knows:"
@@ -113,16 +119,17 @@ def _knowledge(rows: Sequence[Measurement]) -> Iterator[str]:
                 " abstaining."
             )
     for model in _models(rows, "score@"):
-        yield from _against(rows, model)
+        yield from _against(rows, model, paired)
 
 
-def _against(rows: Sequence[Measurement], model: str) -> Iterator[str]:
+def _against(rows: Sequence[Measurement], model: str, paired: Paired) -> Iterator[str]:
     """The score of a model's first mode against that of the first model."""
     scored = [r for r in rows if r.metric.startswith("score@")]
     first = scored[0]
     own = next(row for row in scored if row.model == model)
     if own.model != first.model:
-        found = compare(rows, own.metric, (own.model, own.mode), (first.model, first.mode))
+        two = (own.model, own.mode), (first.model, first.mode)
+        found = compare(rows, own.metric, *two, paired=paired)
         if found is not None:
             yield f"{numbers(found)}; {verdict(found)}."
 
@@ -143,22 +150,6 @@ def _cell(row: Measurement) -> str:
     return f"{row.value:.3g}{interval}"
 
 
-def _way(low: float | None, high: float | None) -> str:
-    """Which side of 0 an interval lies on; nothing where it holds 0 or is not known."""
-    if low is None or high is None:
-        return ""
-    return "higher" if low > 0 else "lower" if high < 0 else ""
-
-
 def _apart(one: Measurement, other: Measurement) -> str:
-    if None in (one.low, one.high, other.low, other.high):
-        return "not shown to differ: one has no 95% interval"
-    assert one.low is not None
-    assert one.high is not None
-    assert other.low is not None
-    assert other.high is not None
-    if one.low > other.high:
-        return "higher, with disjoint 95% intervals"
-    if one.high < other.low:
-        return "lower, with disjoint 95% intervals"
-    return "not shown to differ: the 95% intervals overlap"
+    gap = independent_difference(one, other)
+    return of_interval(gap.low, gap.high, APART)

@@ -44,7 +44,7 @@ def gap_section(report: Report, look: Look) -> dict[str, str]:
 
 
 def difference_section(report: Report, look: Look) -> dict[str, str]:
-    """Paired differences of metrics between models or modes; no section without any."""
+    """Differences between models or modes on the same items; no section without any."""
     groups: dict[str, list[GridRow]] = {}
     for (model, mode, name), rows in by_seed(report.differences).items():
         metric, _, other = name.partition(" minus ")
@@ -56,10 +56,10 @@ def difference_section(report: Report, look: Look) -> dict[str, str]:
         groups.setdefault(info.label, []).append(GridRow(head=head, cells=cells))
     if not groups:
         return {}
-    columns = [("", "less"), ("", "difference"), ("", "shown to differ?"), ("", "pairs")]
+    columns = [("", "less"), ("", "difference"), ("", "shown to differ?"), ("", "items")]
     about = (
-        "Of what was written for the same prompts (or with the same seeds), one difference for"
-        " each. An interval that leaves out 0 shows that the two differ."
+        "On the same items (prompts, documents, questions, judged segments): what is hard for"
+        " both is no part of a difference. An interval that leaves out 0 shows that the two differ."
     )
     table = grid("Paired differences", "model · mode", columns, groups)
     return {"Paired differences": f"<p>{about}</p>\n{table}"}

@@ -4,18 +4,16 @@ between the best and the worst mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from typing import TypedDict
 
-from valence.data import Findings, Sample
+from valence.data import LABELLED, Findings, Items, Sample
 from valence.display import Work
 from valence.guide.loop import modes_of
 from valence.measure.ability import (
-    LABELLED,
     HeldOutText,
-    Items,
     ability_gap,
     read_text,
     text_loss,
@@ -49,7 +47,6 @@ class Common(TypedDict):
     precision: Precision
 
 
-Measured = tuple[Findings, tuple[Items, ...]]
 REFERENCE = "reference"
 """The name of the reference's samples as data, and of its stages."""
 
@@ -65,13 +62,11 @@ class AbilityStages:
 
     def of(self, subject: Subject, text: LabelledText | None) -> Findings:
         """Every ability in every mode, and what the best and the worst mode differ by."""
-        found = Findings()
-        modes = subject.modes(self.measure.modes)
-        made: dict[str, list[str]] = {mode: [] for mode in modes}
-        for mode in modes:
-            for name, part in self._in_mode(subject, mode, text):
-                found += part
-                made[mode].append(name)
+        made = {
+            mode: list(self._in_mode(subject, mode, text))
+            for mode in subject.modes(self.measure.modes)
+        }
+        found = sum((part for parts in made.values() for _, part in parts), Findings())
         if text is not None and subject.scheme is not None:
             found += self._own_text(subject, LABELLED, text)[1]
         return found + self._gap(subject, made)
@@ -94,16 +89,10 @@ class AbilityStages:
         what: str,
         inputs: dict[str, object],
         title: str,
-        make: Callable[[Work], Measured],
+        make: Callable[[Work], Findings],
     ) -> tuple[str, Findings]:
-        """A stage that also keeps what it found item by item."""
+        """A stage of one ability in one mode: its name, and what it found."""
         name = f"abilities/{subject.label}.{what}"
-
-        def kept(stage: Work) -> Findings:
-            found, items = make(stage)
-            write_json(stage.work / "items.json", [asdict(each) for each in items])
-            return found
-
         common = {
             "model": subject.key,
             "window": subject.window,
@@ -111,12 +100,12 @@ class AbilityStages:
             "precision": self.precision,
             "seed": subject.seed,
         }
-        return name, self.stages.run(name, {**common, **inputs}, title, kept)
+        return name, self.stages.run(name, {**common, **inputs}, title, make)
 
     def _own_text(self, subject: Subject, mode: str, text: LabelledText) -> tuple[str, Findings]:
         """The loss on the run's own held-out text."""
 
-        def make(stage: Work) -> Measured:
+        def make(stage: Work) -> Findings:
             return text_loss(
                 subject.checkpoint,
                 text.scheme if subject.known is not None else None,
@@ -133,7 +122,7 @@ class AbilityStages:
         """The loss on text of another kind."""
         text = _read(self.measure.ability.texts[name].model_dump_json())
 
-        def make(stage: Work) -> Measured:
+        def make(stage: Work) -> Findings:
             return text_loss(
                 subject.checkpoint,
                 subject.known,
@@ -156,7 +145,7 @@ class AbilityStages:
         """How far the model is from the reference, on the reference's samples."""
         reference, samples, likelihoods = self._reference
 
-        def make(stage: Work) -> Measured:
+        def make(stage: Work) -> Findings:
             own = log_likelihoods(
                 subject.checkpoint,
                 subject.known,
@@ -229,7 +218,7 @@ class AbilityStages:
     def _harness(self, subject: Subject, mode: str, recipe: HarnessRecipe) -> tuple[str, Findings]:
         """Tasks of lm-evaluation-harness."""
 
-        def make(stage: Work) -> Measured:
+        def make(stage: Work) -> Findings:
             return harness(
                 subject.checkpoint,
                 subject.known,
@@ -243,7 +232,7 @@ class AbilityStages:
         title = f"tasks for {subject.label} {mode}"
         return self._run(subject, f"{mode}+tasks", inputs, title, make)
 
-    def _gap(self, subject: Subject, made: dict[str, list[str]]) -> Findings:
+    def _gap(self, subject: Subject, made: Mapping[str, list[tuple[str, Findings]]]) -> Findings:
         """The best mode less the worst, on the same items."""
         if subject.scheme is None:
             return Findings()
@@ -252,16 +241,12 @@ class AbilityStages:
             return Findings()
 
         def items(mode: str) -> list[Items]:
-            folders = [self.stages.space.path / name for name in made[mode]]
-            return [
-                Items.from_json(each)
-                for folder in folders
-                for each in read_json(folder / "items.json")
-            ]
+            every = [each.items for _, part in made[mode] for each in part.evidence]
+            return [each for each in every if isinstance(each, Items)]
 
         return self.stages.run(
             f"abilities/{subject.label}.gap",
-            {mode: [self.stages.key(name) for name in made[mode]] for mode in (best, worst)},
+            {mode: [self.stages.key(name) for name, _ in made[mode]] for mode in (best, worst)},
             f"compare {best} and {worst} of {subject.label}",
             lambda _: ability_gap(
                 items(best),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from valence.data import Conclusions, Findings, Measurement, Series
+from valence.data import Conclusions, Evidence, Findings, Items, Measurement, Ranking, Series
 from valence.display import Work
 from valence.measure.front import standings
+from valence.measure.paired import Paired
 from valence.recipe import MeasureRecipe
 from valence.stages.context import Workspace
 from valence.store import read_json, write_json
+
+EVIDENCE = "evidence.json"
+"""What the rows of a stage stand on, item by item."""
 
 
 @dataclass(slots=True)
@@ -49,11 +53,13 @@ class FindingStages:
                 found = make(stage)
                 write_json(stage.work / "measurements.json", [asdict(row) for row in found.rows])
                 write_json(stage.work / "series.json", [asdict(one) for one in found.series])
+                write_json(stage.work / EVIDENCE, [asdict(one) for one in found.evidence])
         self.names.append(name)
         folder = self.space.path / name
         return Findings(
             rows=tuple(Measurement(**row) for row in read_json(folder / "measurements.json")),
             series=tuple(read_series(row) for row in read_json(folder / "series.json")),
+            evidence=tuple(_read_evidence(folder / EVIDENCE)),
         )
 
     def key(self, name: str) -> str:
@@ -63,8 +69,19 @@ class FindingStages:
 
 def read_series(plain: Mapping[str, Any]) -> Series:
     """A series from its plain data; lists in JSON are tuples here."""
-    lists: dict[str, Any] = {k: tuple(v) for k, v in plain.items() if isinstance(v, list)}
-    return Series(**{**plain, **lists})
+    return Series(**_with_tuples(plain))
+
+
+def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
+
+
+def _read_evidence(path: Path) -> Iterator[Evidence]:
+    if not path.is_file():
+        return  # Measured before evidence was kept: it is compared as two values apart.
+    for plain in read_json(path):
+        kind = Ranking if "truth" in plain["items"] else Items
+        yield Evidence(**{**plain, "items": kind(**_with_tuples(plain["items"]))})
 
 
 def write_results(
@@ -73,11 +90,12 @@ def write_results(
     names: Sequence[str],
     paired: Sequence[Measurement],
     measure: MeasureRecipe,
+    known: Paired,
 ) -> None:
     """results.json, series.json, differences.json, front.json (where settings stand), and which
     stages they came from, in order."""
     write_json(space.path / "differences.json", [asdict(row) for row in paired])
-    stood = standings(found.rows, measure)
+    stood = standings(found.rows, measure, known)
     write_json(space.path / "front.json", [asdict(standing) for standing in stood])
     write_json(space.path / "results.json", [asdict(row) for row in found.rows])
     write_json(space.path / "series.json", [asdict(series) for series in found.series])

@@ -15,7 +15,7 @@ from valence.data import Findings, Measurement, Result
 from valence.display import Work
 from valence.measure.judging import judge
 from valence.measure.knowing import know
-from valence.measure.paired import differences
+from valence.measure.paired import Paired, differences, pairing
 from valence.measure.redteam import red_team
 from valence.measure.scoring import judge_texts
 from valence.precision import Precision
@@ -67,9 +67,14 @@ class MeasureStages:
             found += self._attack(subject)
         return found
 
-    def differences(self) -> list[Measurement]:
-        """Models and modes against each other on the same prompts."""
-        return list(differences(self.samples.prompted, resamples=self.recipe.resamples))
+    def differences(self, found: Findings) -> list[Measurement]:
+        """Models and modes against each other on the same items."""
+        resamples = self.recipe.resamples
+        return list(differences(found.evidence, found.rows, resamples=resamples))
+
+    def pairing(self, found: Findings) -> Paired:
+        """Differences of any two on the same items, when they are asked for."""
+        return pairing(found.evidence, resamples=self.recipe.resamples)
 
     @property
     def names(self) -> list[str]:
@@ -91,7 +96,6 @@ class MeasureStages:
                     return stages.scored(scenario, written, stage.work)
 
                 found += self.stages.run(name, inputs, title, make)
-                stages.remember(subject, mode, guide, scenario, name)
         return found
 
     def _judge(self, subject: Subject, text: LabelledText) -> Findings:

@@ -64,8 +64,10 @@ class RunMeasures:
     def conclude(self, found: Findings) -> Conclusions:
         """results.json, and the conclusions that follow from its rows."""
         modes = self.models.annotation.shared_scheme.modes
-        conclusions = conclude(found.rows, self.recipe, best=modes[-1], worst=modes[0])
-        paired = self.stages.differences()
-        write_results(self.context, found, self.stages.names, paired, self.recipe.measure)
+        paired, known = self.stages.differences(found), self.stages.pairing(found)
+        conclusions = conclude(
+            found.rows, self.recipe, best=modes[-1], worst=modes[0], paired=known
+        )
+        write_results(self.context, found, self.stages.names, paired, self.recipe.measure, known)
         write_json(self.context.path / "conclusions.json", asdict(conclusions))
         return conclusions

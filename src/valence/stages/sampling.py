@@ -15,10 +15,10 @@ from valence.display import Work
 from valence.errors import StoreError
 from valence.guide import Guide, Ledger
 from valence.guide.table import build_guides
+from valence.measure.ability import evidence_of
 from valence.measure.detector import Detector, calibrate
 from valence.measure.guided import Guided, guided, guided_rows
-from valence.measure.paired import Scored
-from valence.measure.rewards import mark, sample_rows, values_of
+from valence.measure.rewards import mark, sample_items, sample_rows, values_of
 from valence.measure.scenario import FREE, Scenario, by_index, draw, scenarios
 from valence.measure.scoring import FEW, Judged, Scoring
 from valence.model import best_device
@@ -52,7 +52,6 @@ class SampleStages:
         self.seed = seed
         self.scenarios = tuple(scenarios(sample, measure, seed))
         self._begun: dict[str, Scoring] = {}
-        self.prompted: list[Scored] = []
 
     @cached_property
     def detectors(self) -> dict[str, Detector]:
@@ -192,12 +191,13 @@ class SampleStages:
                 for s in shown
             ],
         )  # fmt: skip
+        per_prompt = scenario.per_prompt if scenario.clustered else None
         rows = sample_rows(
             samples,
             answers,
             self.recipe,
             scenario=scenario.name,
-            per_prompt=scenario.per_prompt if scenario.clustered else None,
+            per_prompt=per_prompt,
             detectors=self.detectors,
         )
         told = self.space.path / samples_stage / GUIDED
@@ -205,30 +205,12 @@ class SampleStages:
             rows += guided_rows(
                 samples, Guided(**read_json(told)), scenario.name, self.recipe.certify
             )
-        return Findings(rows=tuple(rows))
-
-    def remember(
-        self, subject: Subject, mode: str, guide: str | None, scenario: Scenario, stage: str
-    ) -> None:
-        """Keep what metrics said of answers to prompts, for differences between models."""
         if scenario.name == FREE:
-            return
-        scores = read_json(self.space.path / stage / "scores.json")
-        self.prompted.append(
-            Scored(
-                who=(subject.name, way(mode, guide), subject.seed),
-                scenario=scenario.name,
-                count=scenario.count,
-                per_prompt=scenario.per_prompt,
-                values={
-                    name: {
-                        one["index"]: metric.scale * one["reward"]
-                        for one in scores[name]
-                        if "reward" in one
-                    }
-                    for name, metric in self.recipe.metrics.items()
-                },
-            )
+            return Findings(rows=tuple(rows))  # No two texts have a prompt in common.
+        items = sample_items(answers, self.recipe, scenario=scenario.name, per_prompt=per_prompt)
+        who = samples[0]
+        return Findings(
+            rows=tuple(rows), evidence=evidence_of(items, who.model, who.mode, who.seed)
         )
 
     def _marks(self, sample: Sample, scenario: Scenario) -> list[Mark]:

@@ -15,17 +15,15 @@ import numpy.typing as npt
 import torch
 
 from valence.control import NO_BAND, Bands, ControlScheme
-from valence.data import LOSS, Findings
+from valence.corpus.pairs import row_of
+from valence.data import LABELLED, LOSS, Findings, Items
 from valence.guide.band import ban
 from valence.guide.loop import UNGUIDED
-from valence.measure.ability.items import Items, findings
+from valence.measure.ability.gap import findings
 from valence.model import Checkpoint, end_ids, start_ids
 from valence.pack import Tokenised, Units, label_units, positions_and_mask
 from valence.pack.reading import TextRows, rows_of_documents
 from valence.precision import Precision, autocast
-
-LABELLED = "labelled"
-"""The mode in which every segment has its true token: what training looked like."""
 
 BATCH = 16
 """Rows that go through the model together, at the most."""
@@ -53,12 +51,12 @@ def text_loss(
     failures: int = 0,
     precision: Precision = "fp32",
     on_progress: Progress | None = None,
-) -> tuple[Findings, tuple[Items, ...]]:
+) -> Findings:
     """Loss per text token (nats) and bits per byte of text, intervals over documents.
 
     Every text token is predicted once, from at most `window` tokens before it in its own
     document. `known` names the control tokens in the vocabulary, if there are any. Metrics of
-    the text `data` are called METRIC@`data`. Also the documents' own numbers, for `ability_gap`.
+    the text `data` are called METRIC@`data`. The documents' own numbers are the evidence.
     """
     items = loss_items(
         checkpoint,
@@ -71,8 +69,7 @@ def text_loss(
         precision=precision,
         on_progress=on_progress,
     )
-    found = findings(items, model_name=model_name, mode=mode, seed=seed, resamples=resamples)
-    return found, items
+    return findings(items, model_name=model_name, mode=mode, seed=seed, resamples=resamples)
 
 
 def loss_items(
@@ -98,6 +95,9 @@ def loss_items(
         on_progress=on_progress,
     )
     names = tokenised.names or tuple(str(number) for number in range(len(nats)))
+    # The two documents of a pair begin alike, so they are drawn together.
+    rows = tuple(row_of(name) for name in names)
+    clusters = rows if len(set(rows)) < len(rows) else None
     suffix = "" if data is None else f"@{data}"
     tokens = np.diff(tokenised.documents).astype(np.float64)
     of_bytes = tokenised.bytes.astype(np.float64)
@@ -107,6 +107,7 @@ def loss_items(
             names=names,
             tops=tuple(nats.tolist()),
             bottoms=tuple(tokens.tolist()),
+            clusters=clusters,
             failures=failures,
         ),
         Items(
@@ -114,6 +115,7 @@ def loss_items(
             names=names,
             tops=tuple((nats / math.log(2)).tolist()),
             bottoms=tuple(of_bytes.tolist()),
+            clusters=clusters,
             failures=failures,
         ),
     )

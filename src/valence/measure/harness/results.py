@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from valence.data import Findings
-from valence.measure.ability.items import Items
+from valence.data import Findings, Items
+from valence.measure.ability.gap import estimate_of, evidence_of
 from valence.measure.statistics import Estimate, clustered
 
 Values = list[Any]
@@ -32,14 +32,15 @@ class Results:
         self.items = tuple(items)
 
     def findings(self, *, model_name: str, mode: str) -> Findings:
-        """All metrics as rows of results."""
+        """All metrics as rows of results, and the items of means as their evidence."""
         rows = (
             estimate.measurement(
                 model=model_name, mode=mode, metric=metric, failures=0, seed=self.seed
             )
             for metric, estimate in self._estimates.items()
         )
-        return Findings(rows=tuple(rows))
+        evidence = evidence_of(self.items, model_name, mode, self.seed)
+        return Findings(rows=tuple(rows), evidence=evidence)
 
     def _of_task(self, task: str) -> list[Items]:
         aggregations = self._loaded["tasks"][task].aggregation()
@@ -58,7 +59,7 @@ class Results:
             if one is None:
                 self._estimates[title] = self._aggregated(aggregations[metric], seen)
             else:
-                self._estimates[title] = one.estimate(resamples=self.resamples, seed=self.seed)
+                self._estimates[title] = estimate_of(one, resamples=self.resamples, seed=self.seed)
                 items.append(one)
         return items
 
@@ -88,7 +89,7 @@ class Results:
                     value=float(value), low=None, high=None, count=count
                 )
             else:
-                self._estimates[title] = one.estimate(resamples=self.resamples, seed=self.seed)
+                self._estimates[title] = estimate_of(one, resamples=self.resamples, seed=self.seed)
                 found.append(one)
         return found
 

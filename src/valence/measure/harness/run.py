@@ -13,7 +13,6 @@ from typing import Any
 from valence.control import ControlScheme
 from valence.data import Findings
 from valence.errors import RecipeError, missing_extra
-from valence.measure.ability.items import Items
 from valence.measure.ability.likelihood import Progress
 from valence.measure.harness.results import Results
 from valence.model import Checkpoint
@@ -33,13 +32,13 @@ def harness(
     resamples: int,
     precision: Precision = "fp32",
     on_progress: Progress | None = None,
-) -> tuple[Findings, tuple[Items, ...]]:
+) -> Findings:
     """The metrics of the recipe's tasks, with 95% intervals over their items.
 
     Rows are called TASK/METRIC (and :FILTER where a task has one), groups GROUP/METRIC. Means
     of right and wrong have exact intervals, others a bootstrap over items, not the harness's
-    normal approximation: that claims certainty where all are right. Also the items' own numbers
-    of metrics that are means, for `ability_gap`. `known` names the control tokens in the
+    normal approximation: that claims certainty where all are right. The items of metrics
+    that are means are the evidence. `known` names the control tokens in the
     vocabulary, if there are any; `window` is how many tokens of context the model reads.
 
     Raises `MissingExtraError` without the extra, `RecipeError` for a task that is unknown or
@@ -63,7 +62,7 @@ def harness(
         loaded = _load(recipe, seed)
         found = _evaluate(asked, loaded, recipe)
     results = Results(found, loaded, resamples=resamples, seed=seed)
-    return results.findings(model_name=model_name, mode=mode), results.items
+    return results.findings(model_name=model_name, mode=mode)
 
 
 def _load(recipe: HarnessRecipe, seed: int) -> dict[str, Any]:

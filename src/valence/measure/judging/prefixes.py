@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from valence.data import Findings, Measurement, Series
+from valence.data import VERDICT, Evidence, Findings, Measurement, Ranking, Series
 from valence.guide.verdict import Floats
 from valence.measure.calibration import auroc, auroc_value, brier, ece, reliability_series
 from valence.measure.statistics import Estimate, clustered, line
@@ -53,6 +53,16 @@ class Told:
             model=self.model, mode=mode, metric=metric, failures=failures, seed=self.seed
         )
 
+    def evidence(self, judge: str, said: Floats, read: Flags) -> Evidence:
+        """What a judge said of the units that were read [U]: what its AUROC stands on."""
+        ranking = Ranking(
+            metric=VERDICT,
+            clusters=tuple(str(number) for number in self.documents[read].tolist()),
+            truth=tuple(self.good[read].tolist()),
+            scores=tuple(said.tolist()),
+        )
+        return Evidence(model=self.model, mode=judge, seed=self.seed, items=ranking)
+
     def curve(
         self, kind: str, judge: str, shares: Sequence[float], estimates: Sequence[Estimate]
     ) -> Series:
@@ -77,6 +87,7 @@ def prefix_findings(
     """
     rows: list[Measurement] = []
     series: list[Series] = []
+    evidence: list[Evidence] = []
     reached = np.zeros(len(told.good), dtype=np.bool_)
     for judge, by_share in said.items():
         read = np.logical_and.reduce([np.isfinite(each) for each in by_share])
@@ -90,6 +101,7 @@ def prefix_findings(
                 for name, estimate in some.items()
             ]
         series.append(told.curve(PREFIX, judge, shares, areas))
+        evidence.append(told.evidence(judge, by_share[-1][read], read))
         series.append(
             reliability_series(
                 by_share[-1][read], told.good[read], bins=told.bins,
@@ -107,7 +119,7 @@ def prefix_findings(
         seed=told.seed,
     )
     rows.append(told.row(estimate, CONSTANT, "verdict_brier", int((~reached).sum())))
-    return Findings(rows=tuple(rows), series=tuple(series))
+    return Findings(rows=tuple(rows), series=tuple(series), evidence=tuple(evidence))
 
 
 def _scores(told: Told, probabilities: Floats, read: Flags) -> dict[str, Estimate]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from valence.control import ControlScheme
-from valence.data import Findings
+from valence.data import Findings, Items
+from valence.measure.ability import evidence_of
 from valence.measure.knowing.abstention import abstentions, reference_of
-from valence.measure.knowing.answering import answer
+from valence.measure.knowing.answering import Answered, answer
 from valence.measure.knowing.confidence import HEADS, Asked, confidences
 from valence.measure.knowing.findings import Subject, accuracies, calibration
 from valence.measure.knowing.policy import policy_scores
@@ -20,6 +21,7 @@ from valence.measure.knowing.records import ANSWERS, QUESTIONS, write_lessons, w
 from valence.model import Checkpoint
 from valence.precision import Precision
 from valence.recipe.knowing import KnowingRecipe
+from valence.score.answers import reward
 
 Progress = Callable[[int, int], None]
 
@@ -80,10 +82,32 @@ def know(
     )
     scores |= {f"{name}_policy_score": each for name, each in policies.items()}
     rows = tuple(subject.row(f"{name}@{recipe.name}", each) for name, each in scores.items())
+    evidence = evidence_of(_items(measured, recipe), model_name, mode, seed)
     return (
         accuracies(subject, measured, recipe)
-        + Findings(rows=rows)
+        + Findings(rows=rows, evidence=evidence)
         + calibration(
             subject, recipe, said, measured, None if recipe.reference is None else reference
         )
     )
+
+
+def _items(measured: Sequence[Answered], recipe: KnowingRecipe) -> Iterator[Items]:
+    """What the rows of score, abstention and accuracy stand on, question by question."""
+    names = [each.question.prompt for each in measured]
+    tops = {
+        "score": [reward(each.grade, recipe.target) for each in measured],
+        "abstention": [float(each.grade == "abstained") for each in measured],
+        "accuracy": [float(each.right) for each in measured],
+    }
+    for metric, values in tops.items():
+        # Of a question without an answer none is right or wrong.
+        some = [n for n, e in enumerate(measured) if metric != "accuracy" or e.question.answers]
+        yield Items(
+            metric=f"{metric}@{recipe.name}",
+            names=tuple(names[n] for n in some),
+            tops=tuple(values[n] for n in some),
+            bottoms=(1.0,) * len(some),
+            clusters=tuple(measured[n].question.group for n in some),
+            failures=len(measured) - len(some),
+        )

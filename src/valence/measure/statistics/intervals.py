@@ -6,6 +6,7 @@ Legend: G items that are drawn whole (samples, or clusters of them), R resamples
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -22,6 +23,10 @@ DEGENERATE = 0.001
 ROUNDING = 1e-12
 """Of what is this much smaller nothing is left but rounding; of squares, its root."""
 TAIL = (1 - CONFIDENCE) / 2
+
+
+Side = tuple[float, Floats, Floats]
+"""A ratio in a sum of ratios: its sign, and top and bottom of each item [G]."""
 
 
 def student_quantile(items: int) -> float:
@@ -68,19 +73,32 @@ def ratio_interval(top_G: Floats, bottom_G: Floats, *, resamples: int, seed: int
 
     Source: Efron and Tibshirani 1993, section 12.5; the error of a ratio by linearisation.
     """
-    count = len(top_G)
+    return ratios_interval([(1.0, top_G, bottom_G)], resamples=resamples, seed=seed)
+
+
+def ratios_interval(sides: Sequence[Side], *, resamples: int, seed: int) -> Interval:
+    """`ratio_interval` of a sum of ratios over the same items, each with its sign."""
+    count = len(sides[0][1])
     if count < 2:
         return UNKNOWN
-    value = float(top_G.sum() / bottom_G.sum())
-    residual_G = top_G - value * bottom_G
-    size = max(float(np.abs(top_G).max()), abs(value) * float(bottom_G.max()))
-    if float(np.abs(residual_G).max()) <= ROUNDING * size:
+    value, moved_G = 0.0, np.zeros(count)
+    residuals: list[Side] = []
+    size = 0.0
+    for sign, top_G, bottom_G in sides:
+        ratio = float(top_G.sum() / bottom_G.sum())
+        residual_G = top_G - ratio * bottom_G
+        value += sign * ratio
+        moved_G += sign * residual_G / bottom_G.mean()
+        residuals.append((sign, residual_G, bottom_G))
+        largest = max(float(np.abs(top_G).max()), abs(ratio) * float(bottom_G.max()))
+        size = max(size, largest / float(bottom_G.mean()))
+    if float(np.abs(moved_G).max()) <= ROUNDING * size:
         return UNKNOWN
-    by_formula = skewed_interval(value, residual_G / bottom_G.mean())
+    by_formula = skewed_interval(value, moved_G)
     if not FEWEST_DRAWN <= count <= MOST_DRAWN:
         return by_formula
-    shift_R, error_R = _resampled(residual_G, bottom_G, resamples, seed)
-    error = math.sqrt(float((residual_G**2).sum())) / float(bottom_G.sum())
+    shift_R, error_R = _resampled(residuals, resamples, seed)
+    error = math.sqrt(float((moved_G**2).sum())) / count
     varied_R = error_R > math.sqrt(ROUNDING) * error
     if np.mean(~varied_R) > DEGENERATE:
         return by_formula
@@ -88,20 +106,28 @@ def ratio_interval(top_G: Floats, bottom_G: Floats, *, resamples: int, seed: int
     return value - error * float(high), value - error * float(low)
 
 
-def _resampled(
-    residual_G: Floats, bottom_G: Floats, resamples: int, seed: int
-) -> tuple[Floats, Floats]:
-    """How far the ratio moves in each resample [R], and its standard error there [R]."""
-    sums_RK = draws(len(residual_G), resamples, seed) @ np.stack(
-        [residual_G, bottom_G, residual_G**2, residual_G * bottom_G, bottom_G**2], axis=1
-    )
-    residual, bottom, squares, mixed, bottoms = sums_RK.T
+def _resampled(residuals: Sequence[Side], resamples: int, seed: int) -> tuple[Floats, Floats]:
+    """How far the value moves in each resample [R], and its standard error there [R]."""
+    parts = [each for _, residual_G, bottom_G in residuals for each in (residual_G, bottom_G)]
+    pairs = [(one, other) for one in range(len(parts)) for other in range(one + 1)]
+    products = [parts[one] * parts[other] for one, other in pairs]
+    counts_RG = draws(len(parts[0]), resamples, seed)
+    sums_RK = counts_RG @ np.stack([*parts, *products], axis=1)
+    squares = {pair: sums_RK[:, len(parts) + number] for number, pair in enumerate(pairs)}
+    # What an item moves the value by in a resample: these multiples of its residuals and bottoms.
+    weights: list[Floats] = []
+    shift_R = np.zeros(resamples)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shift = residual / bottom
-        spread = squares - 2 * shift * mixed + shift**2 * bottoms
-        error = np.sqrt(np.maximum(spread, 0)) / bottom
+        for side, (sign, _, _) in enumerate(residuals):
+            residual_R, bottom_R = sums_RK[:, 2 * side], sums_RK[:, 2 * side + 1]
+            shift_R += sign * residual_R / bottom_R
+            weights += [sign / bottom_R, -sign * residual_R / bottom_R**2]
+        spread_R = np.zeros(resamples)
+        for (one, other), sums_R in squares.items():
+            spread_R += (1 if one == other else 2) * weights[one] * weights[other] * sums_R
+        error_R = np.sqrt(np.maximum(spread_R, 0))
     # A resample in which all denominators are 0 has no ratio.
-    return np.nan_to_num(shift), np.nan_to_num(error)
+    return np.nan_to_num(shift_R), np.nan_to_num(error_R)
 
 
 @lru_cache(maxsize=2)

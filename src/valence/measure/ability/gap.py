@@ -1,4 +1,4 @@
-"""Abilities item by item: what an interval is taken over, and what two modes are compared on.
+"""Abilities from their items: rows with intervals, and what two modes of a model differ by.
 
 The difference of abilities between the good and the bad mode of one model was never measured
 by Korbak et al. 2023 (arXiv 2302.08582), as an author said afterwards.
@@ -6,58 +6,53 @@ by Korbak et al. 2023 (arXiv 2302.08582), as an author said afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from valence.data import Findings, Measurement
+import numpy as np
+import numpy.typing as npt
+
+from valence.data import Evidence, Findings, Items, Measurement
 from valence.measure.statistics import Estimate, ratio, share
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Items:
-    """One ability of a model in a mode, by document or task item: a ratio of sums.
+def estimate_of(items: Items, *, resamples: int, seed: int) -> Estimate:
+    """The metric with its interval over items or their clusters.
 
-    `names` [N] tell which items these are; `tops` [N] are for instance nats and `bottoms` [N]
-    tokens. `failures` are items that could not be read. Plain data: `asdict` and `from_json`.
+    Of items that are right or wrong and drawn one by one it is exact.
     """
+    tops, bottoms = items.tops, items.bottoms
+    if items.clusters is None and set(bottoms) == {1.0} and set(tops) <= {0.0, 1.0}:
+        return share(int(sum(tops)), len(tops))
+    return ratio(tops, bottoms, clusters=_numbers(items), resamples=resamples, seed=seed)
 
-    metric: str
-    names: tuple[str, ...]
-    tops: tuple[float, ...]
-    bottoms: tuple[float, ...]
-    failures: int = 0
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Items:
-        """What `asdict` made, after a journey through JSON."""
-        return cls(
-            metric=str(data["metric"]),
-            names=tuple(data["names"]),
-            tops=tuple(data["tops"]),
-            bottoms=tuple(data["bottoms"]),
-            failures=int(data["failures"]),
-        )
-
-    def estimate(self, *, resamples: int, seed: int) -> Estimate:
-        """The ability with its interval over items; exact for items that are right or wrong."""
-        right = sum(self.tops)
-        if set(self.bottoms) == {1.0} and set(self.tops) <= {0.0, 1.0}:
-            return share(int(right), len(self.tops))
-        return ratio(self.tops, self.bottoms, resamples=resamples, seed=seed)
+def _numbers(items: Items) -> npt.NDArray[np.int64] | None:
+    """The clusters as numbers."""
+    if items.clusters is None:
+        return None
+    return np.unique(items.clusters, return_inverse=True)[1].astype(np.int64)
 
 
 def findings(
     items: Iterable[Items], *, model_name: str, mode: str, seed: int, resamples: int
 ) -> Findings:
-    """Abilities as rows of results."""
+    """Abilities as rows of results, and the items as their evidence."""
+    found = tuple(items)
     rows = (
-        each.estimate(resamples=resamples, seed=seed).measurement(
+        estimate_of(each, resamples=resamples, seed=seed).measurement(
             model=model_name, mode=mode, metric=each.metric, failures=each.failures, seed=seed
         )
-        for each in items
+        for each in found
     )
-    return Findings(rows=tuple(rows))
+    return Findings(rows=tuple(rows), evidence=evidence_of(found, model_name, mode, seed))
+
+
+def evidence_of(
+    items: Iterable[Items], model_name: str, mode: str, seed: int
+) -> tuple[Evidence, ...]:
+    """Items of one model and mode as evidence."""
+    return tuple(Evidence(model=model_name, mode=mode, seed=seed, items=each) for each in items)
 
 
 def ability_gap(
@@ -86,7 +81,9 @@ def ability_gap(
             raise ValueError(f"{one.metric}: the two modes were not measured on the same items")
         steps = [a - b for a, b in zip(one.tops, other.tops, strict=True)]
         rows.append(
-            ratio(steps, one.bottoms, resamples=resamples, seed=seed).measurement(
+            ratio(
+                steps, one.bottoms, clusters=_numbers(one), resamples=resamples, seed=seed
+            ).measurement(
                 model=model_name,
                 mode="-".join(modes),
                 metric=one.metric,
