@@ -185,7 +185,8 @@ class Items:
 
     `names` [N] tell which items these are; `tops` [N] are for instance nats and `bottoms` [N]
     tokens; `clusters` [N] what items are drawn with, such as their prompt, where they are not
-    drawn one by one. `failures` are items that have no number.
+    drawn one by one. `failures` are items that have no number. `share`: items are right or wrong,
+    a top of 1 or 0 over a bottom of 1.
     """
 
     metric: str
@@ -194,6 +195,7 @@ class Items:
     bottoms: tuple[float, ...]
     clusters: tuple[str, ...] | None = None
     failures: int = 0
+    share: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -147,6 +147,14 @@ def test_perfect_separation_is_not_certain() -> None:
     assert (tied.value, tied.low) == (0.5, None)
 
 
+@pytest.mark.parametrize("owners", [[0, 1, 2, 3], [0, 0, 1, 2], [1, 0, 0, 0]])
+def test_a_kind_of_one_item_or_cluster_leaves_the_area_open(owners: list[int]) -> None:
+    found = auroc([0.9, 0.4, 0.3, 0.95], [True, False, False, False], clusters=owners)
+    assert (found.value, found.low, found.high) == (pytest.approx(2 / 3), None, None)
+    apart = auroc([0.9, 0.8, 0.3, 0.2], [True, True, False, False], clusters=[0, 0, 1, 2])
+    assert (apart.value, apart.low) == (1.0, None)
+
+
 def test_what_cannot_be_ranked_is_none() -> None:
     for scores, truth in (([], []), ([0.1, 0.2], [True, True]), ([0.1, NAN], [True, False])):
         assert auroc_value(scores, truth) is None

@@ -412,21 +412,27 @@ def calibrations() -> list[Case]:
     # Quantiles of Beta(1, 1.5), in closed form.
     grid = 1 - (1 - (np.arange(60_000) + 0.5) / 60_000) ** (2 / 3)
 
-    def truth_of(slope: float) -> float:
-        """Of 15 bins of equal mass."""
+    def truth_of(slope: float, bins: int) -> float:
+        """Of bins of equal mass."""
         real = 1 / (1 + np.exp(-slope * np.log(grid / (1 - grid))))
-        return float(np.mean(np.abs((grid - real).reshape(15, -1).mean(axis=1))))
+        return float(np.mean(np.abs((grid - real).reshape(bins, -1).mean(axis=1))))
+
+    def in_documents(rng: Rng) -> Estimate:
+        said, _ = said_and_true(rng, 100, 1.0)
+        said, owners = np.repeat(said, 5), np.repeat(np.arange(100), 5)
+        return ece(said, rng.random(500) < said, clusters=owners, seed=0)
 
     cases = [
         Case(
-            name=f"ECE {truth_of(slope):.3f}, n = {count}",
-            truth=truth_of(slope),
+            name=f"ECE {truth_of(slope, bins):.3f}, n = {count}",
+            truth=truth_of(slope, bins),
             trial=lambda rng, n=count, s=slope: ece(*said_and_true(rng, n, s), seed=0),
             high=0.99,
         )
         for slope in (1.0, 0.7, 0.3)
-        for count in (256, 2000)
+        for count, bins in ((256, 15), (60, 5), (2000, 15))
     ]
+    cases += [Case(name="ECE 0 of 100 documents of 5", truth=0.0, trial=in_documents, high=0.99)]
 
     def by_document(rng: Rng) -> Estimate:
         said = np.repeat(rng.beta(1, 1.5, 100), 5)

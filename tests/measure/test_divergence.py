@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from valence.guide.loop import Ask, generate
 from valence.guide.modes import hold
 from valence.measure.ability.likelihood import passes
 from valence.measure.divergence import LogLikelihoods, divergence, log_likelihoods
-from valence.model import Checkpoint
+from valence.model import Checkpoint, text_ids
 
 
 def sample(text: str, *, ended: bool = True, prompt: str = "") -> Sample:
@@ -166,3 +166,20 @@ def test_passes_count_every_place_once_and_are_never_longer(
         assert sorted(seen.tolist()) == ids[counted].tolist()
         for each in found:
             assert len(each.ids) - 1 <= window and each.counted.min() >= 1
+
+
+def test_a_mode_that_writes_no_tokens_between_sentences_can_say_several() -> None:
+    """With control tokens that are not predicted, writing puts one at the start alone."""
+    scheme = replace(SCHEME, mask_loss=True)
+    checkpoint = tiny_checkpoint(scheme, segmenter="sentence")
+    text = "The cat sat. A dog ran far."
+    found = log_likelihoods(checkpoint, scheme, "good", [sample(text)], window=128)
+    ids = text_ids(checkpoint.tokenizer, text)
+    forced = scheme.token_ids(checkpoint.tokenizer)[-1]
+    eos = checkpoint.tokenizer.eos_token_id
+    with torch.no_grad():
+        logits = checkpoint.model(torch.tensor([[eos, forced, *ids, eos]])).logits[0]
+    control = scheme.token_ids(checkpoint.tokenizer)
+    logs = [banned_by_hand(row, control, eos) for row in logits[1:-1]]
+    expected = sum(row[token] for row, token in zip(logs, [*ids, eos], strict=True))
+    assert found.nats[0] == pytest.approx(expected, rel=1e-4)

@@ -12,13 +12,16 @@ from valence.measure.ability import ability_gap, estimate_of, findings, gap_tabl
 from valence.measure.statistics import ratio
 
 
-def items(values: list[float], metric: str = "bits_per_byte@x", below: float = 2.0) -> Items:
+def items(
+    values: list[float], metric: str = "bits_per_byte@x", below: float = 2.0, share: bool = False
+) -> Items:
     return Items(
         metric=metric,
         names=tuple(str(n) for n in range(len(values))),
         tops=tuple(values),
         bottoms=(below,) * len(values),
         failures=1,
+        share=share,
     )
 
 
@@ -40,7 +43,8 @@ def test_the_gap_is_paired_and_far_surer_than_two_modes_apart() -> None:
 
 
 def test_a_table_per_model_holds_both_modes_and_their_difference() -> None:
-    good, bad = items([1.0, 0.0, 1.0], "t/acc", 1.0), items([0.0, 0.0, 1.0], "t/acc", 1.0)
+    good = items([1.0, 0.0, 1.0], "t/acc", 1.0, share=True)
+    bad = items([0.0, 0.0, 1.0], "t/acc", 1.0, share=True)
     rows = [
         *findings([good], model_name="m", mode="good", seed=0, resamples=100).rows,
         *findings([bad], model_name="m", mode="bad", seed=0, resamples=100).rows,
@@ -70,3 +74,10 @@ def test_items_of_one_cluster_are_drawn_together() -> None:
     assert alone.value == together.value
     assert None not in (alone.low, alone.high, together.low, together.high)
     assert together.high - together.low > 1.5 * (alone.high - alone.low)  # type: ignore[operator]
+
+
+def test_nats_of_0_are_no_share_of_hits() -> None:
+    none = estimate_of(items([0.0] * 50, below=1.0), resamples=100, seed=0)
+    assert (none.value, none.low, none.high) == (0.0, None, None)
+    hits = estimate_of(items([0.0] * 50, below=1.0, share=True), resamples=100, seed=0)
+    assert hits.value == 0 and hits.high == pytest.approx(1 - 0.025 ** (1 / 50))

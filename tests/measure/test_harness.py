@@ -14,6 +14,7 @@ import pytest
 import torch
 from tiny_checkpoints import SCHEME, TEXT, banned_by_hand, tiny_checkpoint
 
+from valence.data import Items
 from valence.errors import ControlError, MissingExtraError, RecipeError
 from valence.measure.ability import ability_gap
 from valence.measure.harness import harness
@@ -234,6 +235,30 @@ def test_a_task_that_nobody_knows_is_told(tasks: Path) -> None:
     unknown = HarnessRecipe(tasks=("no_such_task",), include_path=str(tasks))
     with pytest.raises(RecipeError, match="no_such_task"):
         harness(tiny_checkpoint(SCHEME), SCHEME, "good", unknown, **OPTIONS)
+
+
+def test_an_empty_answer_is_not_the_likeliest_of_all() -> None:
+    model = model_of(tiny_checkpoint(SCHEME), "good")
+    with pytest.raises(RecipeError, match="how likely an empty answer is"):
+        model.loglikelihood(requests(("The cat", " sat"), ("The cat", "")))
+
+
+@pytest.mark.parametrize(("by_size", "value"), [(True, 1 / 3), (False, 1 / 2)])
+def test_a_group_weighs_as_it_says_and_not_as_its_value_lets_guess(
+    by_size: bool, value: float
+) -> None:
+    """Where the tasks agree both ways of weighing give the value: modes must not differ in it."""
+    from valence.measure.harness.results import _pooled
+
+    def task(name: str, *right: float) -> Items:
+        names = tuple(f"{name}/{n}" for n in range(len(right)))
+        return Items(metric=name, names=names, tops=right, bottoms=(1.0,) * len(right), share=True)
+
+    alike = _pooled("g", [task("a", 0, 0), task("b", 0)], 0.0, by_size=by_size)
+    other = _pooled("g", [task("a", 0, 0), task("b", 1)], value, by_size=by_size)
+    assert alike is not None and other is not None and alike.bottoms == other.bottoms
+    assert (alike.share, other.share) == (by_size, by_size)
+    assert _pooled("g", [task("a", 0, 0), task("b", 1)], 0.9, by_size=by_size) is None
 
 
 def test_mistakes_are_told(tasks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_checkpoints import SCHEME, TEXT, banned_by_hand, tiny_checkpoint
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import PreTrainedTokenizerFast
 
 from valence.data import Document, Items
 from valence.errors import CorpusError, MissingFileError
@@ -160,3 +164,21 @@ def test_every_token_is_predicted_once_whatever_the_window(window: int, texts: l
     loss = found.evidence[0].items
     assert isinstance(loss, Items)
     assert sum(loss.tops) == pytest.approx(-logs[tokenised.ids].sum(), rel=1e-4)
+
+
+def test_text_that_a_tokenizer_cannot_spell_is_a_failure_and_no_cheap_text() -> None:
+    checkpoint = tiny_checkpoint()
+    words = Tokenizer(WordLevel({"<eos>": 0, "<unk>": 1, "cat": 2, "dog": 3}, unk_token="<unk>"))
+    words.pre_tokenizer = WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, eos_token="<eos>", bos_token="<eos>", unk_token="<unk>"
+    )
+    lossy = replace(checkpoint, tokenizer=tokenizer)
+    texts = ["cat dog cat", "nobody knows any", "dog cat", "cat or dog"]
+    found = text_loss(
+        lossy, None, tokenise_text([document(text) for text in texts], lossy), "none",
+        model_name="m", seed=0, window=16, resamples=100, failures=1,
+    )  # fmt: skip
+    assert {(row.count, row.failures) for row in found.rows} == {(2, 3)}
+    bits = found.evidence[1].items
+    assert isinstance(bits, Items) and bits.bottoms == (11.0, 7.0)

@@ -54,6 +54,8 @@ __all__ = [
 ]
 
 BINS = 15
+FEWEST_IN_BIN = 12
+"""Clusters (or items) from which on a bin of the calibration error shows its noise."""
 DRAWN = 2000
 """Draws of the bins' noise."""
 FARTHEST = 4.0
@@ -123,27 +125,46 @@ def ece(
     which half of the noisy errors would be smaller than the plain one, the interval those at
     which 2.5% to 97.5% would. The noise of the bins is normal, with the covariance of their
     sums over items or clusters [N]. A debiased estimate in the sense of Kumar et al. 2019
-    (arXiv 1909.10155); a bootstrap would be biased twice. None without items or where one is
-    missing (NaN); without an interval for a single cluster.
+    (arXiv 1909.10155); a bootstrap would be biased twice.
+
+    There are at most `bins`, and fewer where a bin would have items of fewer clusters than tell
+    how noisy it is (`FEWEST_IN_BIN`); where not even two bins have, the error is not known and
+    there is no value, as without items and where one is missing (NaN). There is no interval where
+    nothing varies within any bin.
     """
     said, true = _checked(probabilities, truth)
     if len(said) == 0 or np.isnan(said).any():
         return nothing()
     count = len(said)
-    numbers, filled = equal_mass(said, bins)
-    gaps_B = sums_by(numbers, said - true, filled) / count
-    plain = float(np.abs(gaps_B).sum())
     owners, groups = numbered(clusters, count)
-    if groups < 2:
-        return estimated(plain, UNKNOWN, count)
+    found = _known_bins(said, owners, groups, bins)
+    if found is None:
+        return nothing(count)
+    numbers, filled, having_B = found
+    gaps_B = sums_by(numbers, said - true, filled) / count
     # A gap is a mean over its bin's items, so what an item adds is counted from that mean.
     sizes_B = np.bincount(numbers, minlength=filled)
     residual_N = (said - true) - (gaps_B * count / sizes_B)[numbers]
     sums_GB = sums_by(owners * filled + numbers, residual_N, groups * filled)
-    sums_GB = sums_GB.reshape(groups, filled) / count
-    covariance_BB = sums_GB.T @ sums_GB * groups / (groups - 1)
+    sums_GB = sums_GB.reshape(groups, filled) / count * np.sqrt(having_B / (having_B - 1))
+    covariance_BB = sums_GB.T @ sums_GB
+    if np.trace(covariance_BB) <= 0:
+        return estimated(float(np.abs(gaps_B).sum()), UNKNOWN, count)
     value, interval = _inverted(gaps_B, covariance_BB, seed)
     return estimated(value, interval, count)
+
+
+def _known_bins(
+    said: Floats, owners: Integers, groups: int, most: int
+) -> tuple[Integers, int, Integers] | None:
+    """Bins [N], their number, and the clusters in each [B]: as many as have enough clusters."""
+    for bins in range(most, 1, -1):
+        numbers, filled = equal_mass(said, bins)
+        pairs = np.unique(owners * filled + numbers)
+        having_B = np.bincount(pairs % filled, minlength=filled)
+        if having_B.min() >= FEWEST_IN_BIN:
+            return numbers, filled, having_B
+    return None
 
 
 def _inverted(gaps_B: Floats, covariance_BB: Floats, seed: int) -> tuple[float, Interval]:

@@ -64,12 +64,14 @@ def log_likelihoods(
 
     Under the distribution that the mode samples from at temperature 1: other special tokens
     have no probability, and where a mode forces its token, to go on instead of ending counts
-    too. `known` names the control tokens in the vocabulary, if there are any. The text is
-    tokenised anew, as this model would read it: one of several spellings, so that the number
-    is slightly below log p of the text. A text that the tokenizer cannot spell, or that the
-    mode cannot produce, has None. Raises `ControlError` for a mode the model does not know.
+    too. `window` is how many tokens a pass may read: fewer than a sample has, and its later
+    tokens are asked for with less before them than they were written with. `known` names the
+    control tokens in the vocabulary, if there are any. The text is tokenised anew, as this model
+    would read it: one of several spellings, so that the number is slightly below log p of the
+    text. A text that the tokenizer cannot spell, or that the mode cannot produce, has None. Raises
+    `ControlError` for a mode the model does not know.
     """
-    layout = Layout(checkpoint, known, mode)
+    layout = Layout(checkpoint, known, mode, control="writing")
     eos_id, unknown = checkpoint.tokenizer.eos_token_id, checkpoint.tokenizer.unk_token_id
     laid = layout.lay([sample.prompt + sample.text for sample in samples])
     todo: list[Pass] = []

@@ -59,8 +59,9 @@ def auroc(scores: Scores, truth: Truth, *, clusters: Clusters = None) -> Estimat
     The interval is over items or, with `clusters` [N] such as documents, over those: the
     variance by structural components, on the logit scale, without resampling. Where
     scores separate perfectly nothing varies; the interval is then the parametric one of
-    Newcombe, with clusters in the place of items. Where all scores tie there is none. None as
-    in `auroc_value`, and then of 0 items.
+    Newcombe, with clusters in the place of items. There is none where all scores tie, and where
+    all items of a kind are of one cluster (or are one): how others would vary, nothing tells.
+    None as in `auroc_value`, and then of 0 items.
 
     Source: DeLong et al. 1988; clusters as in Obuchowski 1997 (Biometrics 53); Newcombe 2006
     (Statistics in Medicine 25), method 5.
@@ -70,14 +71,14 @@ def auroc(scores: Scores, truth: Truth, *, clusters: Clusters = None) -> Estimat
         return nothing()
     value, (true, above_N) = _area(*found), found
     numbers, groups = numbered(clusters, len(true))
-    if groups < 2:
+    kinds = len(np.unique(numbers[true])), len(np.unique(numbers[~true]))
+    if min(kinds) < 2:
         return estimated(value, UNKNOWN, len(true))
     error, reach = _error(value, true, above_N, numbers, groups)
     if error > 0 and 0 < value < 1:
         away = reach * error / (value * (1 - value))
         low, high = expit(logit(value) - away), expit(logit(value) + away)
         return estimated(value, (float(low), float(high)), len(true))
-    kinds = len(np.unique(numbers[true])), len(np.unique(numbers[~true]))
     return estimated(value, _newcombe(value, *kinds), len(true))
 
 
@@ -98,7 +99,7 @@ def auroc_difference(
     true, beaten_N = one[0], one[1] - two[1]
     value = _area(true, beaten_N)
     numbers, groups = numbered(clusters, len(true))
-    if groups < 2:
+    if min(len(np.unique(numbers[kind])) for kind in (true, ~true)) < 2:
         return estimated(value, UNKNOWN, len(true))
     error, reach = _error(value, true, beaten_N, numbers, groups)
     ends = (max(value - reach * error, -1.0), min(value + reach * error, 1.0))
@@ -131,16 +132,17 @@ def _error(
     numbers: Integers,
     groups: int,
 ) -> tuple[float, float]:
-    """Standard error of an area, and its quantile of t by Satterthwaite's degrees of freedom."""
+    """Standard error of an area, and its quantile of t by Satterthwaite's degrees of freedom.
+
+    Both kinds have two clusters or more.
+    """
     parts, variances, degrees = [], [], []
     for kind in (true, ~true):
         part_N = np.where(kind, (above_N - value) / int(kind.sum()), 0.0)
         having = len(np.unique(numbers[kind]))
-        # One cluster alone says nothing of how clusters vary; the other kind's must do.
-        scale = having / (having - 1) if having > 1 else 1.0
-        parts.append(sums_by(numbers, part_N, groups) * math.sqrt(scale))
+        parts.append(sums_by(numbers, part_N, groups) * math.sqrt(having / (having - 1)))
         variances.append(float((parts[-1] ** 2).sum()))
-        degrees.append(max(having - 1, 1))
+        degrees.append(having - 1)
     total = float(((parts[0] + parts[1]) ** 2).sum())
     if total <= 0:
         return 0.0, 0.0

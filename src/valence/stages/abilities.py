@@ -33,7 +33,14 @@ from valence.recipe import (
 from valence.score.pretrained import resolve
 from valence.stages.found import FindingStages
 from valence.stages.sampling import read_samples, write_samples
-from valence.stages.subject import LabelledText, Subject, checkpoint_digest, subject_of
+from valence.stages.subject import (
+    UNBOUNDED,
+    LabelledText,
+    Subject,
+    checkpoint_digest,
+    context_of,
+    subject_of,
+)
 from valence.store import digest, read_json, write_json
 
 
@@ -144,6 +151,8 @@ class AbilityStages:
     def _divergence(self, subject: Subject, mode: str) -> tuple[str, Findings]:
         """How far the model is from the reference, on the reference's samples."""
         reference, samples, likelihoods = self._reference
+        # A sample was written with all before it in sight, so it is read so.
+        window = context_of(subject.path, UNBOUNDED)
 
         def make(stage: Work) -> Findings:
             own = log_likelihoods(
@@ -151,7 +160,7 @@ class AbilityStages:
                 subject.known,
                 mode,
                 samples,
-                window=subject.window,
+                window=window,
                 precision=self.precision,
                 on_progress=stage.progress,
             )
@@ -165,7 +174,7 @@ class AbilityStages:
                 resamples=self.measure.resamples,
             )
 
-        inputs: dict[str, object] = {"mode": mode, "reference": reference}
+        inputs: dict[str, object] = {"mode": mode, "reference": reference, "window": window}
         title = f"divergence of {subject.label} {mode}"
         return self._run(subject, f"{mode}@{REFERENCE}", inputs, title, make)
 
@@ -180,6 +189,7 @@ class AbilityStages:
         inputs = {
             "model": checkpoint_digest(path),
             "samples": recipe.model_dump(mode="json", exclude={"model", "revision", "batch"}),
+            "window": context_of(path, UNBOUNDED),
             "seed": self.seed,
             "precision": self.precision,
         }
@@ -204,7 +214,7 @@ class AbilityStages:
                     subject.known,
                     mode,
                     samples,
-                    window=subject.window,
+                    window=context_of(path, UNBOUNDED),
                     precision=self.precision,
                 )
                 write_json(stage.work / "likelihoods.json", asdict(likelihoods))

@@ -13,18 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from valence.data import Evidence, Findings, Items, Measurement
-from valence.measure.statistics import Estimate, ratio, share
+from valence.measure.statistics import Estimate, ratio, share_of
 
 
 def estimate_of(items: Items, *, resamples: int, seed: int) -> Estimate:
-    """The metric with its interval over items or their clusters.
-
-    Of items that are right or wrong and drawn one by one it is exact.
-    """
-    tops, bottoms = items.tops, items.bottoms
-    if items.clusters is None and set(bottoms) == {1.0} and set(tops) <= {0.0, 1.0}:
-        return share(int(sum(tops)), len(tops))
-    return ratio(tops, bottoms, clusters=_numbers(items), resamples=resamples, seed=seed)
+    """The metric with its interval over items or their clusters; of a share it is binomial."""
+    clusters = _numbers(items)
+    if items.share:
+        return share_of(items.tops, clusters=clusters)
+    return ratio(items.tops, items.bottoms, clusters=clusters, resamples=resamples, seed=seed)
 
 
 def _numbers(items: Items) -> npt.NDArray[np.int64] | None:

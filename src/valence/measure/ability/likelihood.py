@@ -67,7 +67,8 @@ class Read:
 class Layout:
     """Lays texts out in a mode: the start of a document, then text with control tokens.
 
-    They stand where they stood in training, or with `control` "start" at the start alone.
+    They stand where they stood in training, or with `control` "start" at the start alone, or with
+    "writing" where the mode puts them while it writes.
     `known` names the control tokens in the vocabulary, if there are any. Raises `ControlError`
     for a mode that the model does not know.
     """
@@ -78,7 +79,7 @@ class Layout:
         known: ControlScheme | None,
         mode: str,
         *,
-        control: Literal["segments", "start"] = "segments",
+        control: Literal["segments", "start", "writing"] = "segments",
     ) -> None:
         self.tokenizer = checkpoint.tokenizer
         self.control_ids = known.token_ids(self.tokenizer) if known is not None else ()
@@ -86,15 +87,16 @@ class Layout:
         self.prefix = (*start_ids(self.tokenizer), *forced)
         scheme = checkpoint.scheme
         self._forced = forced
+        renews = control == "segments" or (control == "writing" and self.hold.forced is not None)
         self._each = bool(
             forced
-            and control == "segments"
+            and renews
             and scheme is not None
             and scheme.level == "segment"
             and scheme.placement == "every"
         )
         # Under random placement a token may be as far away as it likes.
-        renewed = scheme is not None and scheme.placement != "random" and control == "segments"
+        renewed = scheme is not None and scheme.placement != "random" and renews
         self.carried = forced if renewed else ()
         self._segment = segmenter_of(checkpoint) if self._each else None
         self._specials = special_ids(self.tokenizer)

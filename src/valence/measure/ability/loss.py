@@ -21,7 +21,7 @@ from valence.guide.band import ban
 from valence.guide.loop import UNGUIDED
 from valence.measure.ability.gap import findings
 from valence.model import Checkpoint, end_ids, start_ids
-from valence.pack import Tokenised, Units, label_units, positions_and_mask
+from valence.pack import Tokenised, Units, label_units
 from valence.pack.reading import TextRows, rows_of_documents
 from valence.precision import Precision, autocast
 
@@ -84,7 +84,11 @@ def loss_items(
     precision: Precision = "fp32",
     on_progress: Progress | None = None,
 ) -> tuple[Items, Items]:
-    """Nats by text token and bits by byte, of each document."""
+    """Nats by text token and bits by byte, of each document that the tokenizer can spell.
+
+    Of a document with unknown tokens the bytes would count and what they say would not: it is a
+    failure.
+    """
     nats = document_nats(
         checkpoint,
         known,
@@ -94,13 +98,17 @@ def loss_items(
         precision=precision,
         on_progress=on_progress,
     )
-    names = tokenised.names or tuple(str(number) for number in range(len(nats)))
+    spelt = _spelt(tokenised, checkpoint.tokenizer.unk_token_id)
+    every = tokenised.names or tuple(str(number) for number in range(len(nats)))
+    names = tuple(name for name, fine in zip(every, spelt, strict=True) if fine)
+    failures += len(every) - len(names)
     # The two documents of a pair begin alike, so they are drawn together.
     rows = tuple(row_of(name) for name in names)
     clusters = rows if len(set(rows)) < len(rows) else None
     suffix = "" if data is None else f"@{data}"
-    tokens = np.diff(tokenised.documents).astype(np.float64)
-    of_bytes = tokenised.bytes.astype(np.float64)
+    nats = nats[spelt]
+    tokens = np.diff(tokenised.documents).astype(np.float64)[spelt]
+    of_bytes = tokenised.bytes.astype(np.float64)[spelt]
     return (
         Items(
             metric=LOSS + suffix,
@@ -119,6 +127,13 @@ def loss_items(
             failures=failures,
         ),
     )
+
+
+def _spelt(tokenised: Tokenised, unknown: int | None) -> npt.NDArray[np.bool_]:
+    """Whether each document [D] is without unknown tokens."""
+    before = np.concatenate([[0], np.cumsum(tokenised.ids == unknown)])
+    found: npt.NDArray[np.bool_] = np.diff(before[tokenised.documents]) == 0
+    return found
 
 
 def document_nats(
@@ -180,20 +195,19 @@ def _token_losses(
 ) -> Nats:
     """-log p of each position's target [B, T], the control tokens banned; 0 if it is no text."""
     device = checkpoint.model.device
-    ids_BT, targets_BT, documents_BT = (
+    ids_BT, targets_BT = (
         torch.from_numpy(array[part, :width].astype(np.int64)).to(device)
-        for array in (rows.ids, rows.targets, rows.documents)
+        for array in (rows.ids, rows.targets)
     )
     banned = torch.tensor(control_ids, dtype=torch.long, device=device)
     # Only text targets are counted; elsewhere any label will do that has a probability.
     texts_BT = torch.from_numpy(rows.texts[part, :width]).to(device)
     targets_BT = torch.where(texts_BT, targets_BT, ids_BT.new_tensor(0))
-    positions_BT, mask_B1TT = positions_and_mask(documents_BT, None)
     with torch.inference_mode():
         with autocast(precision, device):
-            logits_BTV = checkpoint.model(
-                input_ids=ids_BT, attention_mask=mask_B1TT, position_ids=positions_BT
-            ).logits.float()
+            # A row holds one document and what fills it up stands behind: so the model's own
+            # masks will do, and windows, biases and states without attention are as they are.
+            logits_BTV = checkpoint.model(input_ids=ids_BT, use_cache=False).logits.float()
         log_NV = ban(logits_BTV.flatten(0, 1), banned, checkpoint.tokenizer.eos_token_id)
         losses = -log_NV.gather(1, targets_BT.flatten()[:, None]).view(targets_BT.shape)
         # A place that is not counted may have any loss, infinity too.

@@ -11,6 +11,7 @@ import numpy as np
 from lm_eval.api.model import LM
 
 from valence.control import ControlScheme
+from valence.errors import RecipeError
 from valence.guide.ask import Ask
 from valence.guide.loop import generate
 from valence.measure.ability.likelihood import (
@@ -59,7 +60,8 @@ class ModeModel(LM):
         """log p of each continuation after its context, in nats, and whether it is greedy.
 
         Both are tokenised as one text; a token that reaches over the border belongs to the
-        continuation. Of a context that is too long the end is read.
+        continuation. Of a context that is too long the end is read. Raises `RecipeError` for a
+        continuation without any token: it has no likelihood, and least of all that of 1.
         """
         pairs = [request.args for request in requests]
         laid = self.layout.lay([context + text for context, text in pairs])
@@ -67,6 +69,16 @@ class ModeModel(LM):
             each.places[each.ends > len(context)]
             for each, (context, _) in zip(laid, pairs, strict=True)
         ]
+        empty = next(
+            (context for (context, _), own in zip(pairs, counted, strict=True) if not len(own)),
+            None,
+        )
+        if empty is not None:
+            raise RecipeError(
+                f"a task asks how likely an empty answer is, after {empty[-60:]!r}",
+                where="measure.harness.tasks",
+                fix="Leave the task out, or mend its answers.",
+            )
         reads = self._read([each.ids for each in laid], counted)
         return [
             (

@@ -74,7 +74,9 @@ class Results:
 
     def _of_group(self, group: str, items: dict[str, Items]) -> list[Items]:
         """A group's metrics, where they are means over its tasks or over all of their items."""
-        tasks = [task.task_name for task in self._loaded["groups"][group].get_all_tasks()]
+        loaded = self._loaded["groups"][group]
+        tasks = [task.task_name for task in loaded.get_all_tasks()]
+        by_size = {each.metric: each.weight_by_size for each in loaded.aggregate_metric_list or ()}
         found = []
         for key, value in self._found["results"].get(group, {}).items():
             metric, comma, kept = key.partition(",")
@@ -82,9 +84,10 @@ class Results:
                 continue
             title = _title(group, metric, kept)
             parts = [items.get(_title(task, metric, kept)) for task in tasks]
-            one = _pooled(title, [part for part in parts if part is not None], float(value))
+            some = [part for part in parts if part is not None]
+            one = _pooled(title, some, float(value), by_size=by_size.get(metric, True))
             if one is None:
-                count = sum(len(part.names) for part in parts if part is not None)
+                count = sum(len(part.names) for part in some)
                 self._estimates[title] = Estimate(
                     value=float(value), low=None, high=None, count=count
                 )
@@ -112,19 +115,26 @@ def _as_items(
         return None
     if not all(math.isfinite(top) for top in tops):
         return None
-    return Items(metric=title, names=tuple(names), tops=tuple(tops), bottoms=tuple(bottoms))
+    right_or_wrong = kind == "mean" and set(tops) <= {0.0, 1.0}
+    return Items(
+        metric=title,
+        names=tuple(names),
+        tops=tuple(tops),
+        bottoms=tuple(bottoms),
+        share=right_or_wrong,
+    )
 
 
-def _pooled(title: str, parts: Sequence[Items], value: float) -> Items | None:
+def _pooled(title: str, parts: Sequence[Items], value: float, *, by_size: bool) -> Items | None:
     """Items of all tasks of a group, by which its value comes out: each item counts the same,
-    or each task. None if neither gives the value.
+    or each task. None if it does not, as where some task has none.
     """
     names = tuple(name for part in parts for name in part.names)
-    for by_task in (False, True):
-        weights = [1 / len(part.names) if by_task else 1.0 for part in parts]
-        pairs = list(zip(parts, weights, strict=True))
-        tops = tuple(top * weight for part, weight in pairs for top in part.tops)
-        bottoms = tuple(below * weight for part, weight in pairs for below in part.bottoms)
-        if sum(bottoms) and math.isclose(sum(tops) / sum(bottoms), value, rel_tol=1e-9):
-            return Items(metric=title, names=names, tops=tops, bottoms=bottoms)
-    return None
+    weights = [1.0 if by_size else 1 / len(part.names) for part in parts]
+    pairs = list(zip(parts, weights, strict=True))
+    tops = tuple(top * weight for part, weight in pairs for top in part.tops)
+    bottoms = tuple(below * weight for part, weight in pairs for below in part.bottoms)
+    if not sum(bottoms) or not math.isclose(sum(tops) / sum(bottoms), value, rel_tol=1e-9):
+        return None
+    right_or_wrong = by_size and all(part.share for part in parts)
+    return Items(metric=title, names=names, tops=tops, bottoms=bottoms, share=right_or_wrong)
