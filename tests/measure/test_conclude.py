@@ -117,14 +117,18 @@ def test_with_several_seeds_the_paired_t_interval_decides(
     assert found.lower == (interval.high < 0) and found.higher == (interval.low > 0)
 
 
-def test_overlapping_samples_do_not_hide_what_seeds_show() -> None:
+def test_what_is_hard_for_both_does_not_hide_what_seeds_show() -> None:
     rows = [
         row(model, "none", value + seed, seed=seed, half=50.0)
         for model, values in (("a", (1.0, 1.1, 1.2)), ("b", (3.0, 3.2, 3.1)))
         for seed, value in enumerate(values)
     ]
-    found = compare(rows, "harm", ("a", "none"), ("b", "none"))
+    both = Estimate(value=-2.0, low=-2.3, high=-1.7, count=9)
+    found = compare(rows, "harm", ("a", "none"), ("b", "none"), paired=lambda *_: both)
     assert found is not None and found.lower
+    # Two values apart, each of them unsure by 50, are not told apart by seeds that agree.
+    apart = compare(rows, "harm", ("a", "none"), ("b", "none"))
+    assert apart is not None and not apart.lower
 
 
 def test_seeds_without_any_spread_claim_nothing_by_themselves() -> None:

@@ -30,14 +30,13 @@ from valence.measure.statistics import (
     expected_maximum,
     independent_difference,
     mean,
-    over_seeds,
     paired_ratios,
     prediction_powered,
     ratio,
     share,
     share_of,
-    two_levels,
 )
+from valence.report.seeds import over_seeds
 
 Rng = np.random.Generator
 Trial = Callable[[Rng], Estimate]
@@ -174,36 +173,22 @@ def resampled() -> list[Case]:
 
 
 def seeds() -> list[Case]:
-    def trainings(rng: Rng, count: int, between: float) -> list[np.ndarray]:
-        return list(rng.normal(0, 1, (count, 64)) + rng.normal(0, between, (count, 1)))
+    def trained(rng: Rng, count: int, between: float) -> Estimate:
+        each = rng.normal(0, 1, (count, 64)) + rng.normal(0, between, (count, 1))
+        found = [mean(samples, **again(rng)) for samples in each]
+        values = [one.value for one in found if one.value is not None]
+        low, high = over_seeds(values, [(one.low, one.high) for one in found])
+        return Estimate(value=float(np.mean(values)), low=low, high=high, count=count)
 
-    cases = []
-    for count, between in ((2, 0.5), (3, 0.0), (3, 0.5), (5, 0.125)):
-        cases.append(
-            Case(
-                name=f"over seeds, {count} seeds, deviation {between} of that of samples",
-                truth=0.0,
-                trial=lambda rng, k=count, b=between: over_seeds(
-                    [float(each.mean()) for each in trainings(rng, k, b)]
-                ),
-            )
-        )
-        cases.append(
-            Case(
-                name=f"two levels, {count} seeds, deviation {between} of that of samples",
-                truth=0.0,
-                trial=lambda rng, k=count, b=between: two_levels(trainings(rng, k, b)).seeds,
-                high=0.99,
-            )
-        )
-    cases.append(
+    return [
         Case(
-            name="two levels, samples alone, 3 seeds",
+            name=f"over seeds, {count} seeds, deviation {between} of that of samples",
             truth=0.0,
-            trial=lambda rng: two_levels(trainings(rng, 3, 0.0)).samples,
+            trial=lambda rng, k=count, b=between: trained(rng, k, b),
+            high=0.99,
         )
-    )
-    return cases
+        for count, between in ((2, 0.5), (3, 0.0), (3, 0.5), (5, 0.125))
+    ]
 
 
 def largest_of(k: int, draw: stats.rv_continuous) -> float:

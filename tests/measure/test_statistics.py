@@ -20,13 +20,11 @@ from valence.measure.statistics import (
     expected_maximum,
     independent_difference,
     mean,
-    over_seeds,
     paired_ratios,
     prediction_powered,
     ratio,
     share,
     share_of,
-    two_levels,
     uncorrectable,
 )
 from valence.measure.statistics.intervals import skewed_interval
@@ -231,40 +229,6 @@ def test_a_share_by_clusters_counts_for_fewer_items() -> None:
     assert share_of([]).value is None
     half = share_of([0.5, 0.5, 1.0, 0.0])
     assert half.low == pytest.approx(stats.beta.ppf(0.025, 2, 3))
-
-
-def test_over_seeds_is_students_t() -> None:
-    values = [0.3, 0.5, 0.1, 0.4]
-    estimate = over_seeds([*values, None])
-    expected = stats.ttest_1samp(values, 0).confidence_interval()
-    assert [estimate.low, estimate.high] == pytest.approx([expected.low, expected.high])
-    assert (estimate.value, estimate.count) == (pytest.approx(0.325), 4)
-    assert over_seeds([None]).value is None
-    assert over_seeds([2.0]).low is None
-
-
-def test_two_levels_keep_samples_and_seeds_apart() -> None:
-    rng = np.random.default_rng(0)
-    values = [rng.normal(shift, 1, count) for shift, count in ((0, 400), (1, 500), (2, 300))]
-    both = two_levels(values)
-    means = [float(each.mean()) for each in values]
-    error = np.sqrt(sum(each.var() / len(each) for each in values)) / 3
-    assert both.samples.value == both.seeds.value == pytest.approx(np.mean(means))
-    assert [both.samples.low, both.samples.high] == pytest.approx(
-        np.mean(means) + 1.96 * error * np.array([-1, 1]), rel=0.01
-    )
-    assert both.seeds == over_seeds(means)
-    assert (both.samples.count, both.seeds.count) == (1200, 3)
-
-
-def test_two_levels_of_seeds_that_agree_by_chance_are_not_more_certain_than_their_samples() -> None:
-    one = np.random.default_rng(0).normal(0, 1, 50)
-    both = two_levels([one, one[::-1]])
-    assert (both.seeds.low, both.seeds.high) == (both.samples.low, both.samples.high)
-    assert two_levels([[], []]).seeds.value is None
-    weighted = two_levels([[1.0, 3.0]], [[3.0, 1.0]])
-    assert weighted.samples.value == 1.5
-    assert weighted.seeds.low is None
 
 
 def test_the_expected_maximum_is_the_mean_over_all_subsets() -> None:

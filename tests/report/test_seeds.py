@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from valence.data import Measurement
-from valence.report.seeds import summarise
+from valence.report.seeds import over_seeds, summarise
 
 
 def rows(values: list[float | None], halves: list[float | None] | None = None) -> list[Measurement]:
@@ -37,7 +37,8 @@ def test_the_interval_over_seeds_is_that_of_students_t(values: list[float]) -> N
     assert found.value == pytest.approx(np.mean(values), rel=1e-9, abs=1e-6)
     assert found.deviation == pytest.approx(np.std(values, ddof=1), rel=1e-6, abs=1e-6)
     error = float(stats.sem(values))
-    if error > 1e-3:
+    # Half-widths of 0.5 within: narrower than that over seeds.
+    if stats.t.ppf(0.975, len(values) - 1) * error > 0.5:
         oracle = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error)
         # What is never below 0 in any seed is not in their mean either.
         low = max(oracle[0], 0.0) if min(values) >= 0.5 else oracle[0]
@@ -81,3 +82,11 @@ def test_a_seed_without_a_value_is_missing_and_never_zero() -> None:
 def test_intervals_that_are_not_known_are_left_out() -> None:
     assert summarise(rows([2.0, 3.0], [None, None])).sample is None
     assert summarise(rows([2.0, 3.0], [None, 0.4])).sample == pytest.approx(0.4)
+
+
+def test_seeds_that_agree_by_chance_are_no_surer_than_their_samples() -> None:
+    found = summarise(rows([5.0, 5.01], [2.0, 2.0]))
+    assert (found.low, found.high) == pytest.approx((5.005 - 2 / 2**0.5, 5.005 + 2 / 2**0.5))
+    skewed = over_seeds([1.0, 1.0], [(0.9, 1.5), (0.8, 1.0)])
+    assert skewed == pytest.approx((1 - 0.05**0.5 / 2, 1.25))
+    assert over_seeds([1.0, 1.0], [(None, None), (0.8, 1.4)]) == pytest.approx((0.9, 1.2))

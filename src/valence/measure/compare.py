@@ -9,7 +9,7 @@ from valence.data import Measurement
 from valence.measure.paired import Paired, unpaired
 from valence.measure.statistics import independent_difference
 from valence.measure.words import named, of_interval, subject
-from valence.report.seeds import mean_interval, standard_deviation
+from valence.report.seeds import over_seeds, standard_deviation
 
 SAME = "the difference on the same items"
 APART = "the difference"
@@ -23,7 +23,8 @@ class Comparison:
     `ratio` is the mean over seeds divided by the other's mean, None if one of them is negative or
     the other's is 0: a reward below 0 is no amount.
     `difference` is the 95% interval that decides, left less right, and `what` says of which
-    difference: with several seeds of the mean of the paired differences over them; with one
+    difference: with several seeds of the mean of the paired differences over them (Student's t, and
+    never narrower than over samples); with one
     of that on the same items, where both have such, or else of two values that stand apart. None
     where there is none, and where several seeds have no spread: then `within` decides.
     `within` are the intervals of each seed, over its samples. `lower` and `higher` tell what is
@@ -116,7 +117,8 @@ def compare(
     else:
         gaps = [a - b for a, b in zip(lefts, rights, strict=True)]
         # Without any spread between seeds (two shares of 0, say) nothing is known of it.
-        decides = mean_interval(gaps) if standard_deviation(gaps) > 0 else None
+        both = [each or (None, None) for each in ends]
+        decides = over_seeds(gaps, both) if standard_deviation(gaps) > 0 else None
         what = OVER_SEEDS
     return Comparison(
         metric=metric,

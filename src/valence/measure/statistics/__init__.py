@@ -12,25 +12,21 @@ from valence.measure.statistics.independent import independent_difference
 from valence.measure.statistics.maximum import expected_maximum
 from valence.measure.statistics.paired import paired_ratios
 from valence.measure.statistics.resampling import clustered
-from valence.measure.statistics.seeds import TwoLevels, over_seeds, two_levels
 from valence.measure.statistics.shares import share, share_of
 
 __all__ = [
     "CONFIDENCE",
     "Estimate",
-    "TwoLevels",
     "clustered",
     "corrected_rate",
     "expected_maximum",
     "independent_difference",
     "line",
     "mean",
-    "over_seeds",
     "paired_ratios",
     "prediction_powered",
     "ratio",
     "share",
     "share_of",
-    "two_levels",
     "uncorrectable",
 ]
