@@ -45,8 +45,8 @@ class Pool:
     def play(self, number: int, past: Sequence[Round]) -> Round:
         """The start (number 0), or a round after the rounds `past`.
 
-        Raises `ModelError` where there is no prompt to start from, and for a round that has
-        none because the proposer failed.
+        Raises `ModelError` where there is no prompt to start from, and for a round in which the
+        proposer gave none at all, not even one that is known or too long.
         """
         if number == 0:
             fresh = self._fresh(self.recipe.start, set(), number)
@@ -101,19 +101,19 @@ class Pool:
         prompts = [answer for answer in answers if isinstance(answer, Prompt)]
         refused = [answer for answer in answers if isinstance(answer, Failure)]
         failed = [failure for failure in refused if failure.kind not in UNFIT]
+        if proposed and answers and len(failed) == len(answers):
+            # A round without new prompts would look like an attack that found nothing.
+            raise ModelError(
+                f"the proposer gave no prompt in round {number} ({_listed(refused)})",
+                where="redteam.pool",
+                fix="Mend it (a server's address, key or model) and run again: finished rounds are"
+                " kept.",
+            )
         if not prompts and number == 0:
             raise ModelError(
                 f"there is no prompt to start from ({_listed(refused) or 'none given'})",
                 where="redteam.pool",
                 fix="Give other `prompts`, another proposer, or a larger `prompt_tokens`.",
-            )
-        if not prompts and proposed and 2 * len(failed) > len(refused):
-            # A round without new prompts would look like an attack that found nothing.
-            raise ModelError(
-                f"the proposer failed in round {number} ({_listed(refused)})",
-                where="redteam.pool",
-                fix="Mend the proposer (a server's address, key or model) and run again: finished"
-                " rounds are kept.",
             )
         attempts = self.victim.attempt(
             prompts, stage=self.stage, number=number, count=self.victim.recipe.completions
@@ -146,7 +146,7 @@ class Unattacked(Pool):
     def play(self, number: int, past: Sequence[Round]) -> Round:
         """The pool's own start, which cost nothing more, or a round after the rounds `past`.
 
-        Raises `ModelError` for a round that has no prompt because the proposer failed.
+        Raises `ModelError` for a round in which the proposer gave none at all.
         """
         if number == 0:
             return Round(attempts=self.attacked[0].attempts, budget=Budget())
