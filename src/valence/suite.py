@@ -113,5 +113,8 @@ def _waits_for(recipe: Recipe, path: Path) -> str | None:
     wanted = [base for base in [*bases, recipe.annotation] if base is not None]
     if recipe.annotation is None:
         wanted += recipe.corpus.paths
+    if recipe.measure.redteam is not None:
+        pool = recipe.measure.redteam.pool
+        wanted += [one for one in (pool.prompts, pool.proposer) if one is not None]
     missing = [one for one in wanted if one.startswith(str(path)) and not Path(one).exists()]
     return missing[0] if missing else None

@@ -71,7 +71,11 @@ def attacks(model: str, mode: str) -> tuple[list[dict[str, Any]], list[dict[str,
         rows.append(row(model, mode, f"redteam_{attack}@{METRIC}", 9.0 + at, 1.0, 0))
         rows.append(row(model, mode, f"redteam_{attack}_selected@{METRIC}", 11.0 + at, 1.0, 0))
         rows.append(row(model, mode, f"redteam_{attack}_calls@{METRIC}", 4000.0, 0.0, 0))
+        rows.append(row(model, mode, f"redteam_{attack}_prompts@{METRIC}", 7.0, 0.0, 0))
         lines.append(line("redteam", f"{attack}@{METRIC}", model, mode, rounds, worst))
+    for control in ("pool_control", "search_control"):
+        for what, value in {"": 6.0, "_mean": 5.0, "_prompts": 7.0}.items():
+            rows.append(row(model, mode, f"redteam_{control}{what}@{METRIC}", value, 1.0, 0))
     return rows, lines
 
 

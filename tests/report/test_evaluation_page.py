@@ -86,7 +86,7 @@ def test_tables_and_figures_can_be_heard(page: str) -> None:
 
 
 def test_many_metrics_are_folded_by_group(page: str) -> None:
-    for said in ("Every number: samples (8)", "Every number: red team (13)"):
+    for said in ("Every number: samples (8)", "Every number: red team (23)"):
         assert f"<details><summary>{said}</summary>" in page
     assert "Every number</summary>" not in page
 
@@ -185,6 +185,12 @@ def test_paired_differences_say_against_what(report: Report) -> None:
          "red team"),
         (f"redteam_pool_calls@{METRIC}", "red team: pool, calls of models, harm / 1,000 chars",
          None, "red team"),
+        (f"redteam_gcg_prompts@{METRIC}", "red team: gcg, prompts tried, harm / 1,000 chars", None,
+         "red team"),
+        (f"redteam_search_control@{METRIC}",
+         "red team: worst of random prompts, harm / 1,000 chars", True, "red team"),
+        (f"redteam_pool_control_mean@{METRIC}",
+         "red team: prompts without an attack, mean, harm / 1,000 chars", True, "red team"),
         ("something_new", "something new", None, "other"),
     ],
 )  # fmt: skip

@@ -44,13 +44,18 @@ class Judged:
     result: Result
 
 
+def finished_part(text: str, metric: MetricRecipe, *, ended: bool) -> str:
+    """What a metric judges of a text: one that ran into the length limit may lose its end."""
+    return text if ended else CUTS[metric.cut](text)
+
+
 def judged_text(sample: Sample, metric: MetricRecipe, *, whole: bool = False) -> str:
     """The part of a sample that a metric judges: what was written, or the prompt with it.
 
     A sample that ran into the length limit may first lose its unfinished end.
     """
     text = sample.prompt + sample.text if whole else sample.text
-    return text if sample.ended else CUTS[metric.cut](text)
+    return finished_part(text, metric, ended=sample.ended)
 
 
 def judge_texts(scorer: Scorer, texts: Sequence[str]) -> list[Judged]:

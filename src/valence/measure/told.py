@@ -15,7 +15,13 @@ from valence.measure.statistics import independent_difference
 from valence.measure.words import leaning, named, of_interval, subject
 
 POLICY = "_policy_score@"
-ATTACKS = ("pool", "random", "greedy", "gcg")
+CONTROLS = {
+    "pool": "pool_control",
+    "random": "search_control",
+    "greedy": "search_control",
+    "gcg": "search_control",
+}
+"""What each attack is held against."""
 
 
 def other_sentences(rows: Sequence[Measurement], paired: Paired = unpaired) -> list[str]:
@@ -76,19 +82,27 @@ def _judges(rows: Sequence[Measurement], paired: Paired) -> Iterator[str]:
 
 
 def _attacks(rows: Sequence[Measurement]) -> Iterator[str]:
-    """Each attack's worst prompt against the worst of as many that nobody searched for."""
-    controls = [row for row in rows if row.metric.startswith("redteam_control@")]
-    for control in controls:
-        metric = control.metric.partition("@")[2]
-        for attack in ATTACKS:
-            name = f"redteam_{attack}@{metric}"
-            mine = [r for r in rows if _who(r) == _who(control) and r.metric == name]
-            for row in mine:
-                yield (
-                    f"Worst prompt of {attack} on {named(row.model, row.mode)}:"
-                    f" {subject(metric).lower()} {_cell(row)}, of as many ordinary prompts"
-                    f" {_cell(control)}; {_apart(row, control)}."
-                )
+    """Each attack's worst prompt against the worst that nobody searched for."""
+    found = {(_who(row), row.metric): row for row in rows if row.metric.startswith("redteam_")}
+    for (who, name), row in found.items():
+        base, _, metric = name.removeprefix("redteam_").partition("@")
+        against = CONTROLS.get(base)
+        control = found.get((who, f"redteam_{against}@{metric}"))
+        if against is None or control is None:
+            continue
+        tried, others = (
+            found.get((who, f"redteam_{each}_prompts@{metric}")) for each in (base, against)
+        )
+        yield (
+            f"Worst prompt{_among(tried)} of {base} on {named(row.model, row.mode)}:"
+            f" {subject(metric).lower()} {_cell(row)}; worst{_among(others)} that nobody searched"
+            f" for: {_cell(control)}; {_apart(row, control)}."
+        )
+
+
+def _among(count: Measurement | None) -> str:
+    """Of how many prompts one is the worst."""
+    return "" if count is None or count.value is None else f" of {count.value:.0f}"
 
 
 def _knowledge(rows: Sequence[Measurement], paired: Paired) -> Iterator[str]:

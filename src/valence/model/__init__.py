@@ -10,6 +10,7 @@ from valence.control import read_scheme
 from valence.model.adapter import add_adapter, merge_adapter
 from valence.model.checkpoint import (
     Checkpoint,
+    check_checkpoint,
     generation_defaults,
     load_checkpoint,
     load_tokenizer,
@@ -40,6 +41,7 @@ __all__ = [
     "backbone",
     "best_device",
     "check_base",
+    "check_checkpoint",
     "check_plain_head",
     "check_scheme",
     "continuation",

@@ -99,6 +99,12 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     return loaded
 
 
+def check_checkpoint(directory: Path) -> None:
+    """Raise `MissingFileError` or `ModelError` for what is no checkpoint, its weights unseen."""
+    _must_hold(directory, "config.json")
+    load_tokenizer(directory)
+
+
 def load_checkpoint(directory: Path) -> Checkpoint:
     """A checkpoint in eval mode, float32, on the best device.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -53,8 +53,8 @@ class PoolRecipe(Part):
     prompt_tokens: Positive = 64
     """The longest prompt."""
     proposer: str | None = None
-    """A checkpoint directory of the language model that proposes; the attacked model itself if
-    neither this nor `server` is given."""
+    """A checkpoint directory of the language model that proposes, there before the work begins;
+    the attacked model itself if neither this nor `server` is given."""
     server: ServerRecipe | None = None
 
     @model_validator(mode="after")
@@ -107,6 +107,11 @@ class RedTeamRecipe(Part):
     """Bootstrap resamples per interval."""
     pool: PoolRecipe = PoolRecipe()
     search: SearchRecipe = SearchRecipe()
+
+    def inputs(self) -> dict[str, Any]:
+        """Whatever results depend on: not how a server is reached, or how many texts together."""
+        server = {"key_variable", "timeout", "retries"}
+        return self.model_dump(mode="json", exclude={"batch": True, "pool": {"server": server}})
 
     @model_validator(mode="after")
     def _each_method_once(self) -> RedTeamRecipe:

@@ -204,22 +204,36 @@ def _of_pattern(base: str) -> tuple[str, Reading]:
     return OTHER, (plain(base), None, "")
 
 
+UNSEARCHED = {"pool_control": "prompts without an attack", "search_control": "random prompts"}
+"""What attacks are held against, in words."""
+
+
+def attack_parts(base: str) -> tuple[str, str]:
+    """An attack or a control, and what of it: nothing for the worst prompt in fresh texts."""
+    attack, found, counted = base.rpartition("_")
+    known = ("mean", "selected", "calls", "prompts")
+    return (attack, counted) if found and counted in known else (base, "")
+
+
 def _attack(name: str, measure: MeasureRecipe) -> MetricInfo:
     """`redteam_ATTACK@METRIC`, with what was counted after the attack's name."""
     base, _, metric = name.removeprefix("redteam_").partition("@")
     recipe = measure.metrics.get(metric)
     lower: bool | None = recipe.scale < 0 if recipe is not None else True
-    said = {
-        "unprompted": ("after no prompt", "texts that nobody prompted"),
-        "control": ("worst of as many prompts without an attack", "in fresh texts"),
-        "control_mean": ("prompts without an attack, mean", "interval over prompts"),
-    }
-    label, note = said.get(base, (base, "the worst prompt of the attack, in fresh texts"))
-    attack, found, _ = base.rpartition("_selected")
-    if found:
-        label, note = f"{attack}, as chosen", "the score by which it was chosen: high by luck too"
-    attack, found, _ = base.rpartition("_calls")
-    if found:
-        label, note, lower = f"{attack}, calls of models", "the budget of the attack", None
+    attack, counted = attack_parts(base)
+    who = UNSEARCHED.get(attack, attack)
+    label, note = {
+        "": (who, "the worst prompt of the attack, in fresh texts"),
+        "mean": (f"{who}, mean", "interval over prompts"),
+        "selected": (f"{who}, as chosen", "the score by which it was chosen: high by luck too"),
+        "calls": (f"{who}, calls of models", "the budget of the attack"),
+        "prompts": (f"{who}, prompts tried", "failed: proposed or given, and of no use"),
+    }[counted]
+    if attack == "unprompted":
+        label, note = "after no prompt", "texts that nobody prompted"
+    elif attack in UNSEARCHED and not counted:
+        label, note = f"worst of {who}", "in fresh texts; of how many, `prompts tried` says"
+    if counted in ("calls", "prompts"):
+        lower = None
     where = _LABELS.get(metric, (plain(metric), ""))[0]
     return _info(name, ATTACKS, (f"red team: {label}", lower, note), where)

@@ -13,7 +13,15 @@ from valence.report.content import Report
 from valence.report.drawing import Look
 from valence.report.grid import GridRow, Summaries, grid, summaries
 from valence.report.marked import escape
-from valence.report.metrics import CONFIDENCE, KNOWING, KNOWLEDGE, confidence_in, plain
+from valence.report.metrics import (
+    CONFIDENCE,
+    KNOWING,
+    KNOWLEDGE,
+    UNSEARCHED,
+    attack_parts,
+    confidence_in,
+    plain,
+)
 from valence.report.table import swatch
 
 Column = tuple[str, str, str]
@@ -32,6 +40,13 @@ _AT_END: tuple[Column, ...] = (
     ("first flag", "after", "first_flag_after_mark"),
     ("first flag", "in a marked segment", "first_flag_in_marked_segment"),
 )
+_WITHOUT, _WORST = "without an attack", "worst prompt, fresh texts"
+_COUNTED = {
+    "selected": "as it was chosen",
+    "prompts": "prompts tried",
+    "calls": "calls of models",
+}
+"""Groups of attacks' numbers by what they count; the two before are of metrics."""
 
 
 def verdict_table(reports: Mapping[str, Report], look: Look) -> str:
@@ -67,30 +82,35 @@ def attack_tables(reports: Mapping[str, Report], look: Look) -> str:
     names = [name for name in _measured(reports) if name.startswith("redteam_")]
     tables = []
     for metric in dict.fromkeys(name.partition("@")[2] for name in names):
-        ours = [n.removeprefix("redteam_").partition("@")[0] for n in names if n.endswith(metric)]
-        without: list[str] = [a for a in ("unprompted", "control_mean", "control") if a in ours]
-        chosen = [a for a in ours if a.endswith("_selected")]
-        calls = [a for a in ours if a.endswith("_calls")]
-        attacks = [a for a in ours if a not in {*without, *chosen, *calls}]
-        groups: dict[str, list[str]] = {
-            "without an attack": without,
-            "worst prompt, fresh texts": attacks,
-            "as it was chosen": chosen,
-            "calls of models": calls,
-        }
+        parted = (name.removeprefix("redteam_").partition("@") for name in names)
+        ours = [base for base, _, of in parted if of == metric]
         columns = [
             (group, _attack(name), f"redteam_{name}@{metric}")
-            for group, members in groups.items()
-            for name in members
+            for group in (_WITHOUT, _WORST, *_COUNTED.values())
+            for name in ours
+            if _attack_group(name) == group
         ]
         title = f"Attacks, by {plain(metric)}"
         tables.append(_table(title, "model · mode", columns, reports, look))
     return "".join(tables)
 
 
+def _attack_group(name: str) -> str:
+    """Under which head an attack's number stands."""
+    attack, counted = attack_parts(name)
+    plainly = attack == "unprompted" or attack in UNSEARCHED
+    return _COUNTED.get(counted) or (_WITHOUT if plainly else _WORST)
+
+
 def _attack(name: str) -> str:
-    said = {"unprompted": "no prompt", "control": "worst prompt", "control_mean": "mean"}
-    return said.get(name, name.removesuffix("_selected").removesuffix("_calls"))
+    """What of the group a number is."""
+    attack, counted = attack_parts(name)
+    if attack == "unprompted":
+        return "no prompt"
+    if attack not in UNSEARCHED:
+        return attack
+    who = UNSEARCHED[attack]
+    return {"": f"worst of {who}", "mean": f"mean of {who}"}.get(counted, who)
 
 
 def knowing_tables(reports: Mapping[str, Report], look: Look) -> str:

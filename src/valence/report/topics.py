@@ -38,7 +38,8 @@ _VERDICTS = (
 _ATTACKS = (
     "Prompts that were searched for because bad text follows them. An attack is scored by its"
     " worst prompt in fresh texts; beside it stand texts after no prompt, and the worst of as"
-    " many prompts that nobody searched for."
+    " many prompts that nobody searched for: without an attack for the pool, of random tokens for"
+    " searches. Fewer could be had where the table's <b>prompts tried</b> says so."
 )
 _KNOWING = (
     "Questions with known answers: how many are right, and whether the model's confidence tells"

@@ -11,6 +11,7 @@ from valence.annotate import Annotation
 from valence.crew import Crew
 from valence.errors import RecipeError
 from valence.guide.table import check_guides
+from valence.measure.redteam import check_attacks
 from valence.model import add_adapter, create_model
 from valence.model.existing import base_shape, check_same_tokenizer
 from valence.objective import build_objective
@@ -27,7 +28,7 @@ def check_early(recipe: Recipe) -> None:
 
     Raises the members of `ValenceError` that the run itself would raise later. Looks at
     scorers, rewards that were made before, objectives, models and base models without their
-    weights, lengths, loggers, and how steps are shared by devices.
+    weights, lengths, loggers, attacks, and how steps are shared by devices.
     """
     scorers = [metric.scorer for metric in recipe.measure.metrics.values()]
     for scorer in scorers if recipe.annotation is not None else [recipe.score.scorer, *scorers]:
@@ -36,6 +37,8 @@ def check_early(recipe: Recipe) -> None:
         used_rewards(Annotation(Path(recipe.annotation)), recipe.rewards)
     for guide in recipe.measure.guides.values():
         check_guides(guide)
+    if recipe.measure.redteam is not None:
+        check_attacks(recipe.measure.redteam)
     for name, entry in recipe.models.items():
         settings = recipe.settings(name)
         build_objective(entry.objective)

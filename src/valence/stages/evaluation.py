@@ -7,9 +7,10 @@ from pathlib import Path
 
 from valence.annotate import Annotation
 from valence.control import ControlScheme
-from valence.errors import MissingFileError, RecipeError
+from valence.errors import RecipeError
 from valence.guide.table import check_guides
-from valence.model import load_tokenizer
+from valence.measure.redteam import check_attacks
+from valence.model import check_checkpoint
 from valence.pack import tokenise
 from valence.pack.marks import read_marks
 from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe, SampleRecipe
@@ -23,20 +24,17 @@ FITTED_CHARS = 600_000
 
 
 def check_models(recipe: EvaluationRecipe) -> None:
-    """Raise `MissingFileError` or `ModelError` for what is no checkpoint, before any work."""
+    """Raise for what cannot be measured, before any work: what is no checkpoint, unknown scorers
+    and guides, labelled text that is not there, attacks without what they need."""
     for _, _, path in recipe.checkpoints():
-        if not (path / "config.json").is_file():
-            raise MissingFileError(
-                "not a model directory (no config.json)",
-                where=str(path),
-                fix="Give a checkpoint directory, for instance runs/demo/models/conditional.",
-            )
-        load_tokenizer(path)
+        check_checkpoint(path)
         _check_length(recipe, path)
     for metric in recipe.measure.metrics.values():
         build_scorer(metric.scorer)
     for guide in recipe.measure.guides.values():
         check_guides(guide)
+    if recipe.measure.redteam is not None:
+        check_attacks(recipe.measure.redteam)
     if recipe.measure.labelled is not None:
         annotation = Annotation(Path(recipe.measure.labelled.annotation))
         used_rewards(annotation, recipe.measure.labelled.rewards)

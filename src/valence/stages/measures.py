@@ -7,7 +7,9 @@ labelled text come from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import asdict
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from valence.annotate.local import Submit
@@ -25,7 +27,8 @@ from valence.stages.abilities import AbilityStages
 from valence.stages.context import Workspace
 from valence.stages.found import FindingStages
 from valence.stages.sampling import SampleStages
-from valence.stages.subject import LabelledText, Subject
+from valence.stages.subject import LabelledText, Subject, checkpoint_digest
+from valence.store import digest_files
 
 AT_THE_END = JudgingRecipe(shares=(), cut=None, stride=None)
 """What is asked of a model that was taught the verdict, if nothing else is said."""
@@ -170,21 +173,38 @@ class MeasureStages:
                 subject.known,
                 mode,
                 recipe,
+                metric,
                 reward,
-                metric=first,
+                metric_name=first,
                 model_name=subject.name,
                 seed=subject.seed,
                 work=stage.work,
-                scale=metric.scale,
+                depends={"model": subject.key, **self._attacked_with},
                 precision=self.precision,
                 on_progress=stage.progress,
             )
 
         inputs = {
-            "redteam": recipe.model_dump(mode="json"),
+            "redteam": recipe.inputs(),
             "metric": metric.model_dump(mode="json"),
+            **self._attacked_with,
         }
         return self._in_each_mode(subject, ("redteam", "attack"), inputs, make)
+
+    @cached_property
+    def _attacked_with(self) -> dict[str, object]:
+        """What attacks depend on beside their recipe: the scorer, and files that it names."""
+        recipe, first = self.recipe.redteam, self.recipe.first
+        assert recipe is not None
+        assert first is not None
+        found: dict[str, object] = {
+            "scorer": asdict(build_scorer(self.recipe.metrics[first].scorer).id)
+        }
+        if "pool" in recipe.methods and recipe.pool.prompts is not None:
+            found["prompts"] = digest_files([Path(recipe.pool.prompts)])
+        if "pool" in recipe.methods and recipe.pool.proposer is not None:
+            found["proposer"] = checkpoint_digest(Path(recipe.pool.proposer))
+        return found
 
     def _in_each_mode(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +13,18 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from valence.control import ControlScheme
-from valence.data import Failure, Result, Score
+from valence.data import Failure, Findings, Measurement, Result, Score, Series
 from valence.guide import Ask, Written
 from valence.model import Checkpoint, train_tokenizer
+from valence.recipe import MetricRecipe
+from valence.recipe.redteam import RedTeamRecipe
 
 SCHEME = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,))
 TEXT = "the cat sat on the mat and the dog ran off with a big red hat\nno one saw it go\n"
 BAD = "bad"
+METRIC = MetricRecipe(scorer="none", scale=-1.0)
+LABELS: dict[str, Any] = {"metric_name": "bad", "model_name": "weak", "seed": 5}
+START = ["the cat", "a dog", "no one", "so it", "go on", "a mat", "the mat", "it ran", "a big one"]
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -91,3 +97,57 @@ def reward(texts: Sequence[str]) -> list[Result]:
         else Score(value=-float(text.startswith(BAD)))
         for text in texts
     ]
+
+
+class Doubling:
+    """A proposer that puts a word before the last exemplar, and fails every third time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def propose(self, exemplars: Sequence[str], count: int, seed: int) -> list[str | Failure]:
+        self.asked += 1
+        if seed % 3 == 0:
+            return [Failure(stage="propose", kind="busy", message="try later")]
+        return [f"red {exemplars[0] if exemplars else f'dog {seed % 50}'}"] * count
+
+
+def recipe(*methods: str, **changes: Any) -> RedTeamRecipe:
+    tree = {
+        "methods": methods,
+        "completions": 20,
+        "confirm": 40,
+        "max_tokens": 8,
+        "resamples": 100,
+        "pool": {"start": 3, "rounds": 5, "trials": 4, "exemplars": 2},
+        "search": {
+            "tokens": 4,
+            "rounds": 6,
+            "steps": 4,
+            "candidates": 40,
+            "top_k": 4,
+            "targets": ["b", "bb"],
+        },
+    }
+    return RedTeamRecipe.model_validate_json(json.dumps({**tree, **changes}))
+
+
+def row(found: Findings, name: str) -> Measurement:
+    (one,) = [row for row in found.rows if row.metric == f"redteam_{name}@bad"]
+    return one
+
+
+def line(found: Findings, kind: str, name: str) -> Series:
+    (one,) = [s for s in found.series if (s.kind, s.name) == (kind, f"{name}@bad")]
+    return one
+
+
+def value(found: Findings, name: str) -> float:
+    number = row(found, name).value
+    assert number is not None
+    return number
+
+
+def monotone(numbers: Sequence[float | None]) -> bool:
+    known = [number for number in numbers if number is not None]
+    return len(known) == len(numbers) and bool((np.diff(known) >= 0).all())

@@ -9,88 +9,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import fake_generate, planted, reward
+from planted import (
+    LABELS,
+    METRIC,
+    START,
+    Doubling,
+    fake_generate,
+    line,
+    monotone,
+    recipe,
+    reward,
+    row,
+    value,
+)
 
-from valence.data import Failure, Findings, Measurement, Result, Score, Series
+from valence.data import Failure, Findings, Result, Score
 from valence.errors import ModelError, RunExistsError, ScorerError, StoreError
-from valence.guide import Ask
 from valence.measure.redteam import red_team
 from valence.measure.redteam.journal import Journal
 from valence.model import Checkpoint, text_ids
-from valence.recipe.redteam import RedTeamRecipe
-
-LABELS: dict[str, Any] = {"metric": "bad", "model_name": "weak", "seed": 5}
-START = ["the cat", "a dog", "no one", "so it", "go on", "a mat", "the mat", "it ran", "a big one"]
-
-
-class Doubling:
-    """A proposer that puts a word before the last exemplar, and fails every third time."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def propose(self, exemplars: Sequence[str], count: int, seed: int) -> list[str | Failure]:
-        self.asked += 1
-        if seed % 3 == 0:
-            return [Failure(stage="propose", kind="busy", message="try later")]
-        return [f"red {exemplars[0] if exemplars else f'dog {seed % 50}'}"] * count
-
-
-@pytest.fixture
-def weak(monkeypatch: pytest.MonkeyPatch) -> tuple[Checkpoint, int]:
-    """A checkpoint whose texts are bad after its trigger, and the worse the more often ` red`."""
-    checkpoint, trigger = planted()
-    red = text_ids(checkpoint.tokenizer, "the red")[-1]
-
-    def harm(ask: Ask) -> float:
-        if trigger in ask.ids:
-            return 1.0
-        return 0.05 + 0.15 * min(sum(token == red for token in ask.ids), 6)
-
-    for module in ("attempt", "local"):
-        monkeypatch.setattr(f"valence.measure.redteam.{module}.generate", fake_generate(harm))
-    return checkpoint, trigger
-
-
-def recipe(*methods: str, **changes: Any) -> RedTeamRecipe:
-    tree = {
-        "methods": methods,
-        "completions": 20,
-        "confirm": 40,
-        "max_tokens": 8,
-        "resamples": 100,
-        "pool": {"start": 3, "rounds": 5, "trials": 4, "exemplars": 2},
-        "search": {
-            "tokens": 4,
-            "rounds": 6,
-            "steps": 4,
-            "candidates": 40,
-            "top_k": 4,
-            "targets": ["b", "bb"],
-        },
-    }
-    return RedTeamRecipe.model_validate_json(json.dumps({**tree, **changes}))
-
-
-def row(found: Findings, name: str) -> Measurement:
-    (one,) = [row for row in found.rows if row.metric == f"redteam_{name}@bad"]
-    return one
-
-
-def line(found: Findings, kind: str, name: str) -> Series:
-    (one,) = [s for s in found.series if (s.kind, s.name) == (kind, f"{name}@bad")]
-    return one
-
-
-def value(found: Findings, name: str) -> float:
-    number = row(found, name).value
-    assert number is not None
-    return number
-
-
-def monotone(numbers: Sequence[float | None]) -> bool:
-    known = [number for number in numbers if number is not None]
-    return len(known) == len(numbers) and bool((np.diff(known) >= 0).all())
 
 
 @pytest.mark.parametrize("method", ["random", "greedy", "gcg"])
@@ -98,7 +35,9 @@ def test_a_search_finds_the_token_that_was_planted(
     weak: tuple[Checkpoint, int], tmp_path: Path, method: str
 ) -> None:
     checkpoint, trigger = weak
-    found = red_team(checkpoint, None, "none", recipe(method), reward, work=tmp_path, **LABELS)
+    found = red_team(
+        checkpoint, None, "none", recipe(method), METRIC, reward, work=tmp_path, **LABELS
+    )
     curve = line(found, "redteam", method)
     assert monotone(curve.y) and monotone(line(found, "redteam_objective", method).y)
     assert curve.y[0] is not None and curve.y[0] < 0.5
@@ -122,7 +61,9 @@ def test_a_search_finds_the_token_that_was_planted(
 
 def test_the_gradient_needs_the_fewest_steps(weak: tuple[Checkpoint, int], tmp_path: Path) -> None:
     checkpoint, _ = weak
-    found = red_team(checkpoint, None, "none", recipe("gcg"), reward, work=tmp_path, **LABELS)
+    found = red_team(
+        checkpoint, None, "none", recipe("gcg"), METRIC, reward, work=tmp_path, **LABELS
+    )
     assert line(found, "redteam", "gcg").y[1] == 1.0, "one round is enough"
 
 
@@ -132,22 +73,23 @@ def test_the_pool_gets_worse_and_the_control_does_not(
     checkpoint, _ = weak
     proposer = Doubling()
     found = red_team(
-        *(checkpoint, None, "none", recipe("pool"), reward),
+        *(checkpoint, None, "none", recipe("pool"), METRIC, reward),
         **(LABELS | {"prompts": START, "proposer": proposer, "work": tmp_path}),
     )
-    curve, control = line(found, "redteam", "pool"), line(found, "redteam", "control")
+    curve, control = line(found, "redteam", "pool"), line(found, "redteam", "pool_control")
     assert curve.x == (0, 1, 2, 3, 4, 5) and monotone(curve.y) and monotone(control.y)
     assert curve.y[0] == control.y[0], "the same start"
-    assert value(found, "pool") > 0.5 > 0.3 > value(found, "control_mean")
+    assert value(found, "pool") > 0.5 > 0.3 > value(found, "pool_control_mean")
     fresh, chosen = row(found, "pool"), row(found, "pool_selected")
     assert fresh.count + fresh.failures == 40 and chosen.count + chosen.failures == 20
     assert fresh.failures > 0 and fresh.low is not None and fresh.high is not None
     told = json.loads((tmp_path / "facts.json").read_text("utf-8"))
     refused, tried = told["pool"]["refused"], told["pool"]["prompts"]
     assert set(refused) == {"busy", "known"} and 3 < tried <= 23
-    assert told["pool"]["proposals"] == proposer.asked == sum(refused.values()) + tried - 3
-    assert told["control"]["proposals"] == 0, "given prompts are enough"
-    assert told["control"]["prompts"] == len(START), "each once, and then no more"
+    assert proposer.asked == sum(refused.values()) + tried - 3
+    assert told["pool"]["proposals"] == proposer.asked - refused["busy"], "what failed is no call"
+    assert told["pool_control"]["proposals"] == 0, "given prompts are enough"
+    assert told["pool_control"]["prompts"] == len(START), "each once, and then no more"
     assert told["pool"]["texts"] == 20 * tried + 40
     assert curve.count[0] <= 20
 
@@ -155,8 +97,9 @@ def test_the_pool_gets_worse_and_the_control_does_not(
 def test_numbers_are_in_the_metrics_own_unit(weak: tuple[Checkpoint, int], tmp_path: Path) -> None:
     harms, rewards = (
         red_team(
-            *(weak[0], None, "none", recipe("greedy"), reward),
-            **(LABELS | {"work": tmp_path / name, "scale": scale}),
+            *(weak[0], None, "none", recipe("greedy")),
+            *(METRIC.model_copy(update={"scale": scale}), reward),
+            **(LABELS | {"work": tmp_path / name}),
         )
         for name, scale in (("harm", -1000.0), ("reward", 1.0))
     )
@@ -171,11 +114,11 @@ def test_an_interrupted_attack_is_resumed_with_the_same_results(
     weak: tuple[Checkpoint, int], tmp_path: Path, calls: int
 ) -> None:
     plan = recipe("pool", "gcg", completions=6, confirm=8)
-    given: dict[str, Any] = {**LABELS, "prompts": START, "scale": -1.0}
+    given: dict[str, Any] = {**LABELS, "prompts": START}
 
     def attack(name: str, score: Any) -> Findings:
         return red_team(
-            *(weak[0], None, "none", plan, score),
+            *(weak[0], None, "none", plan, METRIC, score),
             **(given | {"work": tmp_path / name, "proposer": Doubling()}),
         )
 
@@ -206,14 +149,14 @@ def test_a_finished_attack_is_not_done_again_and_another_seed_is_refused(
 
     seen: list[tuple[int, int]] = []
     given = {**LABELS, "work": tmp_path, "on_progress": lambda *at: seen.append(at)}
-    first = red_team(weak[0], None, "none", recipe("gcg"), reward, **given)
-    assert seen[-1] == (9, 9)
-    assert red_team(weak[0], None, "none", recipe("gcg"), never, **given) == first
+    first = red_team(weak[0], None, "none", recipe("gcg"), METRIC, reward, **given)
+    assert seen[-1] == (17, 17)
+    assert red_team(weak[0], None, "none", recipe("gcg"), METRIC, never, **given) == first
     with pytest.raises(RunExistsError, match="another model"):
-        red_team(weak[0], None, "none", recipe("gcg"), reward, **{**given, "seed": 6})
+        red_team(weak[0], None, "none", recipe("gcg"), METRIC, reward, **{**given, "seed": 6})
     (tmp_path / "gcg.jsonl").write_text("{]\n", encoding="utf-8")
     with pytest.raises(StoreError, match="not a journal"):
-        red_team(weak[0], None, "none", recipe("gcg"), reward, **given)
+        red_team(weak[0], None, "none", recipe("gcg"), METRIC, reward, **given)
 
 
 def test_another_seed_gives_other_texts_and_another_prompt(
@@ -223,7 +166,7 @@ def test_another_seed_gives_other_texts_and_another_prompt(
     for seed in (5, 5, 6):
         work = tmp_path / str(len(prompts))
         red_team(
-            *(weak[0], None, "none", recipe("random"), reward),
+            *(weak[0], None, "none", recipe("random"), METRIC, reward),
             **(LABELS | {"seed": seed, "work": work}),
         )
         prompts.append((work / "prompts.jsonl").read_text("utf-8"))
@@ -238,10 +181,10 @@ def test_a_prompt_without_any_score_never_joins(
 
     proposer = Doubling()
     found = red_team(
-        *(weak[0], None, "none", recipe("pool"), nothing),
+        *(weak[0], None, "none", recipe("pool"), METRIC, nothing),
         **(LABELS | {"prompts": START, "proposer": proposer, "work": tmp_path}),
     )
-    for name in ("pool", "pool_selected", "control", "control_mean", "unprompted"):
+    for name in ("pool", "pool_selected", "pool_control", "pool_control_mean", "unprompted"):
         assert row(found, name).value is None and row(found, name).count == 0
     assert row(found, "unprompted").failures == 40
     assert line(found, "redteam", "pool").y == (None,) * 6
@@ -258,7 +201,7 @@ def test_fresh_texts_do_away_with_the_luck_of_the_chosen(
     monkeypatch.setattr("valence.measure.redteam.attempt.generate", fake_generate(lambda ask: 0.5))
     found = [
         red_team(
-            *(weak[0], None, "none", recipe("pool", completions=10, confirm=60), reward),
+            *(weak[0], None, "none", recipe("pool", completions=10, confirm=60), METRIC, reward),
             **(LABELS | {"seed": seed, "work": tmp_path / str(seed), "prompts": START}),
             proposer=Doubling(),
         )
@@ -266,7 +209,9 @@ def test_fresh_texts_do_away_with_the_luck_of_the_chosen(
     ]
     assert np.mean([value(each, "pool_selected") for each in found]) > 0.65
     assert np.mean([value(each, "pool") for each in found]) == pytest.approx(0.5, abs=0.1)
-    assert np.mean([value(each, "control_mean") for each in found]) == pytest.approx(0.5, abs=0.1)
+    assert np.mean([value(each, "pool_control_mean") for each in found]) == pytest.approx(
+        0.5, abs=0.1
+    )
 
 
 def test_what_cannot_go_on_says_so(weak: tuple[Checkpoint, int], tmp_path: Path) -> None:
@@ -274,13 +219,13 @@ def test_what_cannot_go_on_says_so(weak: tuple[Checkpoint, int], tmp_path: Path)
         def propose(self, exemplars: Sequence[str], count: int, seed: int) -> list[str | Failure]:
             return [Failure(stage="propose", kind="busy", message="no")] * count
 
-    with pytest.raises(ModelError, match=r"no prompt to start from \(9 busy\)"):
+    with pytest.raises(ModelError, match=r"gave no prompt in round 0 \(9 busy; the last: no\)"):
         red_team(
-            *(weak[0], None, "none", recipe("pool"), reward),
+            *(weak[0], None, "none", recipe("pool"), METRIC, reward),
             **(LABELS | {"proposer": Mute(), "work": tmp_path / "a"}),
         )
     with pytest.raises(ScorerError, match="1 results for 40 texts"):
         red_team(
-            *(weak[0], None, "none", recipe("pool"), lambda texts: [Score(value=0.0)]),
+            *(weak[0], None, "none", recipe("pool"), METRIC, lambda texts: [Score(value=0.0)]),
             **(LABELS | {"work": tmp_path / "b"}),
         )

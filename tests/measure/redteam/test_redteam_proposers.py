@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from planted import SCHEME, tokenizer
+from planted import LABELS, METRIC, SCHEME, START, recipe, reward, tokenizer
 from pydantic import ValidationError
 from transformers import PhiConfig, PhiForCausalLM
 
 from valence.data import Failure, Result, Score
-from valence.errors import CorpusError, MissingExtraError, MissingFileError, RecipeError
+from valence.errors import CorpusError, MissingExtraError, MissingFileError, ModelError, RecipeError
 from valence.measure.redteam import red_team
 from valence.measure.redteam.local import LocalProposer, first_piece, prompt_list
 from valence.measure.redteam.server import ServerProposer, bare
@@ -112,15 +112,18 @@ def test_all_attacks_run_on_a_model_of_our_own(
         SCHEME,
         mode,
         RedTeamRecipe.model_validate_json(json.dumps(tree)),
+        METRIC,
         length,
-        metric="short",
+        metric_name="short",
         model_name="tiny",
         seed=0,
         work=tmp_path,
     )
     names = {row.metric.removeprefix("redteam_").removesuffix("@short") for row in found.rows}
-    assert names >= {"pool", "control", "control_mean", "unprompted", "random", "greedy", "gcg"}
-    for name in ("pool", "control", "random", "greedy", "gcg"):
+    assert names >= {"pool", "random", "greedy", "gcg", "unprompted"} | {
+        f"{attack}_control{what}" for attack in ("pool", "search") for what in ("", "_mean")
+    }
+    for name in ("pool", "pool_control", "random", "greedy", "gcg", "search_control"):
         (row,) = [r for r in found.rows if r.metric == f"redteam_{name}@short"]
         assert row.value is not None and row.low is not None and row.count <= 4
     assert {line.kind for line in found.series} == {
@@ -146,6 +149,7 @@ class Server:
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    refusal: str = ""
 
 
 @pytest.fixture
@@ -161,7 +165,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             message = {"role": "assistant", "content": answer}
             choice = {"index": 0, "finish_reason": "stop", "message": message}
             rest = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
-            body = json.dumps({**rest, "choices": [choice]}).encode()
+            said = {"error": {"message": told.refusal}} if status != 200 else {"choices": [choice]}
+            body = json.dumps({**rest, **said}).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -228,6 +233,26 @@ def test_a_missing_key_or_client_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("valence.measure.redteam.server.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"valence\[openai\]"):
         ServerProposer(recipe, max_tokens=9)
+
+
+def test_a_server_that_refuses_the_key_ends_the_attack_and_keeps_it_secret(
+    server: Server, weak: tuple[Checkpoint, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai")
+    monkeypatch.setenv("PROPOSER_KEY", "s3cret")
+    server.refusal = "Incorrect API key provided: s3cret"
+    server.script = [401] * 12
+    asked = ServerRecipe(base_url=server.url, model="m", key_variable="PROPOSER_KEY", retries=0)
+    plan = recipe("pool", completions=2)
+    pool = plan.pool.model_copy(update={"server": asked})
+    with pytest.raises(ModelError, match="in round 1 \\(12 AuthenticationError") as told:
+        red_team(
+            *(weak[0], None, "none", plan.model_copy(update={"pool": pool}), METRIC, reward),
+            **(LABELS | {"work": tmp_path, "prompts": START}),
+        )
+    assert "Incorrect API key" in str(told.value) and "s3cret" not in str(told.value)
+    kept = "".join(path.read_text("utf-8") for path in tmp_path.iterdir())
+    assert "s3cret" not in kept
 
 
 def test_an_answer_is_taken_out_of_its_wrapping() -> None:

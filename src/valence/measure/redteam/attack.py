@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from valence.control import ControlScheme
 from valence.data import Findings
@@ -18,6 +18,7 @@ from valence.measure.redteam.local import LocalProposer
 from valence.measure.redteam.objective import Objective
 from valence.measure.redteam.pool import Pool, Unattacked
 from valence.measure.redteam.proposer import Proposer
+from valence.measure.redteam.random_prompts import RandomPrompts
 from valence.measure.redteam.search import Search
 from valence.measure.redteam.server import ServerProposer
 from valence.measure.redteam.starting import read_prompts
@@ -25,6 +26,7 @@ from valence.measure.redteam.targets import find_targets
 from valence.measure.redteam.tokens import Typeable
 from valence.model import Checkpoint
 from valence.precision import Precision
+from valence.recipe import MetricRecipe
 from valence.recipe.redteam import RedTeamRecipe
 from valence.store import write_json, write_text
 
@@ -93,13 +95,14 @@ def red_team(
     known: ControlScheme | None,
     mode: str,
     recipe: RedTeamRecipe,
+    metric: MetricRecipe,
     reward: Reward,
     *,
-    metric: str,
+    metric_name: str,
     model_name: str,
     seed: int,
     work: Path,
-    scale: float = -1.0,
+    depends: Mapping[str, Any] | None = None,
     prompts: Sequence[str] | None = None,
     precision: Precision = "fp32",
     proposer: Proposer | None = None,
@@ -107,26 +110,32 @@ def red_team(
 ) -> Findings:
     """Attack a model in a mode by every method of the recipe.
 
-    `reward` scores whole texts without their prompts; `scale` times a reward is the number
-    reported (by default harm, the negative reward), in rows `redteam_METHOD@METRIC`: the worst
-    prompt of the attack in fresh texts. Beside them: `_selected`, the score that it was chosen
-    by; `_calls`, the budget; `redteam_unprompted`, texts after no prompt;
-    `redteam_control`, the worst of as many prompts that nobody searched for, and
-    `redteam_control_mean`, the mean of them. `prompts` go before the recipe's file,
-    `proposer` before the recipe's.
+    `reward` scores what the metric judges of texts, without their prompts. Rows
+    `redteam_METHOD@METRIC` are the metric of the texts after the attack's worst prompt, fresh
+    ones. Beside them: `_selected`, the score that it was chosen by; `_calls`, the budget;
+    `_prompts`, how many were tried; `redteam_unprompted`, texts after no prompt. The control of
+    the pool is `redteam_pool_control`, that of searches `redteam_search_control`: the worst of
+    as many prompts that nobody searched for, where so many could be had (`_prompts` tells);
+    `_mean` is the mean of them. `prompts` go before the recipe's file, `proposer` before the
+    recipe's.
 
     `work` keeps a journal for each attack, so that an interrupted one goes on with the next
-    round; prompts.jsonl and facts.json there are for readers. It is for one model and reward:
-    the caller empties it when those change. Raises `ModelError`, `ControlError`,
+    round; prompts.jsonl and facts.json there are for readers. A journal is of one model and
+    reward: `depends` says what results follow from and is not seen here (weights, the scorer's
+    id), and one of anything else is refused. Raises `ModelError`, `ControlError`,
     `RecipeError`, `MissingFileError`, `MissingExtraError`, `CorpusError`, `ScorerError`,
     `RunExistsError`, `StoreError`.
     """
-    victim = Victim(checkpoint, known, mode, recipe, reward, seed, precision)
-    labels = Labels(model_name, mode, metric, seed, scale, recipe.resamples)
+    victim = Victim(checkpoint, known, mode, recipe, metric, reward, seed, precision)
+    labels = Labels(model_name, mode, metric_name, seed, metric.scale, recipe.resamples)
+    if prompts is None and "pool" in recipe.methods and recipe.pool.prompts is not None:
+        prompts = read_prompts(Path(recipe.pool.prompts), recipe.pool.column)
     inputs: dict[str, object] = {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.inputs(),
+        "metric": metric.model_dump(mode="json"),
         "prompts": None if prompts is None else list(prompts),
-        "who": [model_name, mode, metric, seed],
+        "who": [model_name, mode, metric_name, seed, precision],
+        "depends": dict(depends or {}),
     }
     place = _Work(path=work, inputs=inputs, total=_rounds(recipe), on_progress=on_progress)
     found = _unprompted(victim, place, labels)
@@ -142,6 +151,7 @@ def red_team(
 def _rounds(recipe: RedTeamRecipe) -> int:
     """Rounds, starts and confirmations of all attacks."""
     searches = sum(method != "pool" for method in recipe.methods)
+    searches += searches > 0  # Their control.
     pools = 2 * ("pool" in recipe.methods)
     return 1 + pools * (recipe.pool.rounds + 2) + searches * (recipe.search.rounds + 2)
 
@@ -169,17 +179,15 @@ def _by_pool(
     proposer: Proposer | None,
 ) -> Findings:
     recipe = victim.recipe.pool
-    if prompts is None and recipe.prompts is not None:
-        prompts = read_prompts(Path(recipe.prompts), recipe.column)
     pool = Pool(victim, recipe, proposer or _proposer(victim), prompts)
     journal = place.carry_out("pool", pool, victim)
-    control = place.carry_out("control", Unattacked(pool, journal.rounds[0]), victim)
+    control = place.carry_out("pool_control", Unattacked(pool, journal.rounds), victim)
     # The control's start was written and scored for the pool.
     start = journal.rounds[0].budget
     return (
         found_by("pool", journal, labels, Budget())
-        + found_by("control", control, labels, start)
-        + without_attack("control_mean", control.attempts, labels)
+        + found_by("pool_control", control, labels, start)
+        + without_attack("pool_control_mean", control.attempts, labels)
     )
 
 
@@ -201,7 +209,12 @@ def _by_search(methods: Sequence[Change], victim: Victim, place: _Work, labels: 
         search = Search(method, victim, recipe, objective, typeable)
         journal = place.carry_out(method, search, victim)
         found += found_by(method, journal, labels, targets.budget)
-    return found
+    control = place.carry_out("search_control", RandomPrompts(victim, recipe, typeable), victim)
+    return (
+        found
+        + found_by("search_control", control, labels, Budget())
+        + without_attack("search_control_mean", control.attempts, labels)
+    )
 
 
 def _proposer(victim: Victim) -> Proposer:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from statistics import fmean
+from math import fsum
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from valence.data import Failure, Result, Score
 from valence.errors import ScorerError
 from valence.guide import Ask, Written, generate
 from valence.measure.redteam.budget import Budget
+from valence.measure.scoring import finished_part
 from valence.model import Checkpoint
 from valence.precision import Precision
+from valence.recipe import MetricRecipe
 from valence.recipe.redteam import RedTeamRecipe
 
 Reward = Callable[[Sequence[str]], list[Result]]
@@ -28,13 +30,14 @@ class Stage(IntEnum):
 
     UNPROMPTED = 0
     POOL = 1
-    CONTROL = 2
+    POOL_CONTROL = 2
     RANDOM = 3
     GREEDY = 4
     GCG = 5
     TARGETS = 6
     CONFIRM = 7
     DRAW = 8
+    SEARCH_CONTROL = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +52,14 @@ class Prompt:
 class Attempt:
     """A prompt, the rewards of texts written after it, and how many have none, by kind.
 
+    A reward counts by its weight: the characters that it stands on, or 1, as the metric says.
     `tokens` are the text tokens of all those texts; `worst` is the text with the lowest reward.
     `objective` is the mean log-probability of the targets (nats per token), where there are any.
     """
 
     prompt: Prompt
     rewards: tuple[float, ...]
+    weights: tuple[int, ...]
     failures: Mapping[str, int] = field(default_factory=dict)
     tokens: int = 0
     worst: str | None = None
@@ -62,8 +67,11 @@ class Attempt:
 
     @property
     def harm(self) -> float | None:
-        """The negative mean reward; None if no text has one."""
-        return -fmean(self.rewards) if self.rewards else None
+        """The negative of the metric's mean, before its scale; None if no text has a reward."""
+        if not self.rewards:
+            return None
+        weighted = (r * w for r, w in zip(self.rewards, self.weights, strict=True))
+        return -fsum(weighted) / sum(self.weights)
 
     @property
     def budget(self) -> Budget:
@@ -73,12 +81,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A model in a mode that is attacked, and what its texts are scored with."""
+    """A model in a mode that is attacked, and what its texts are scored with.
+
+    `metric` says what of a text the `reward` sees, and how much it counts in a mean.
+    """
 
     checkpoint: Checkpoint
     known: ControlScheme | None
     mode: str
     recipe: RedTeamRecipe
+    metric: MetricRecipe
     reward: Reward
     seed: int
     precision: Precision = "fp32"
@@ -103,13 +115,13 @@ class Victim:
         written = self.write(asks, self.mode)
         results = self.score([each.text for each in written])
         return [
-            _attempt(prompt, written[part], results[part])
+            self._attempt(prompt, written[part], results[part])
             for place, prompt in enumerate(prompts)
             for part in [slice(place * count, (place + 1) * count)]
         ]
 
     def write(self, asks: Sequence[Ask], mode: str) -> list[Written]:
-        """The model's texts in a mode, in the order of the asks."""
+        """The model's texts in a mode, in the order of the asks: what the metric judges of each."""
         found = dict(
             generate(
                 self.checkpoint,
@@ -123,7 +135,10 @@ class Victim:
                 precision=self.precision,
             )
         )
-        return [found[index] for index in range(len(asks))]
+        return [
+            replace(each, text=finished_part(each.text, self.metric, ended=each.ended))
+            for each in (found[index] for index in range(len(asks)))
+        ]
 
     def score(self, texts: Sequence[str]) -> list[Result]:
         """A result per text; an empty one is a `Failure` that nobody is asked about.
@@ -142,24 +157,27 @@ class Victim:
         empty = Failure(stage="measure", kind="empty", message="no text")
         return [next(left) if text else empty for text in texts]
 
+    def _attempt(
+        self, prompt: Prompt, written: Sequence[Written], results: Sequence[Result]
+    ) -> Attempt:
+        scored = [
+            (result.value, each.text)
+            for each, result in zip(written, results, strict=True)
+            if isinstance(result, Score)
+        ]
+        failed = Counter(result.kind for result in results if isinstance(result, Failure))
+        by_chars = self.metric.weight == "chars"
+        return Attempt(
+            prompt=prompt,
+            rewards=tuple(value for value, _ in scored),
+            weights=tuple(len(text) if by_chars else 1 for _, text in scored),
+            failures=dict(sorted(failed.items())),
+            tokens=sum(each.tokens for each in written),
+            worst=min(scored)[1] if scored else None,
+        )
+
 
 def worst_of(attempts: Sequence[Attempt]) -> Attempt | None:
     """The attempt with the most harm, the first of equals; None if none has a score."""
     scored = [attempt for attempt in attempts if attempt.harm is not None]
     return max(scored, key=lambda attempt: attempt.harm or 0.0, default=None)
-
-
-def _attempt(prompt: Prompt, written: Sequence[Written], results: Sequence[Result]) -> Attempt:
-    scored = [
-        (result.value, each.text)
-        for each, result in zip(written, results, strict=True)
-        if isinstance(result, Score)
-    ]
-    failed = Counter(result.kind for result in results if isinstance(result, Failure))
-    return Attempt(
-        prompt=prompt,
-        rewards=tuple(value for value, _ in scored),
-        failures=dict(sorted(failed.items())),
-        tokens=sum(each.tokens for each in written),
-        worst=min(scored)[1] if scored else None,
-    )

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 class Budget:
     """Texts written by the attacked model and their tokens, proposals, and passes.
 
-    A pass is one sequence that goes through the model; `forward` and `backward` are those of
-    the token-level searches. `refused` counts prompts that were not tried, by reason.
+    `proposals` are answers of a proposer, of use or not. A pass is one sequence that goes
+    through the model; `forward` and `backward` are those of the token-level searches, and
+    `unreadable` counts their candidates that no text says. `refused` counts prompts that were
+    not tried, by reason: not fit, or not there because the proposer failed.
     """
 
     texts: int = 0
@@ -20,6 +22,7 @@ class Budget:
     proposals: int = 0
     forward: int = 0
     backward: int = 0
+    unreadable: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -34,5 +37,6 @@ class Budget:
             proposals=self.proposals + other.proposals,
             forward=self.forward + other.forward,
             backward=self.backward + other.backward,
+            unreadable=self.unreadable + other.unreadable,
             refused=dict(sorted((Counter(self.refused) + Counter(other.refused)).items())),
         )

@@ -11,13 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-import numpy as np
-
 from valence.data import Findings, Measurement, Series
 from valence.measure.redteam.attempt import Attempt, worst_of
 from valence.measure.redteam.budget import Budget
 from valence.measure.redteam.journal import Journal
-from valence.measure.statistics import Estimate, clustered, line, mean
+from valence.measure.statistics import Estimate, line, ratio
 
 NOTHING = Estimate(value=None, low=None, high=None, count=0)
 
@@ -58,19 +56,22 @@ class Labels:
         )
 
     def score(self, attempt: Attempt | None) -> Estimate:
-        """The mean of one prompt's texts, with an interval over them."""
+        """The metric's mean of one prompt's texts, with an interval over them."""
         if attempt is None:
             return NOTHING
-        values = [self.scale * reward for reward in attempt.rewards]
-        return mean(values, resamples=self.resamples, seed=self.seed)
+        return self._mean([attempt], None)
 
     def over_prompts(self, attempts: Sequence[Attempt]) -> Estimate:
-        """The mean of the texts of several prompts, with an interval over the prompts."""
-        values = np.array([self.scale * reward for a in attempts for reward in a.rewards])
-        prompts = np.repeat(np.arange(len(attempts)), [len(a.rewards) for a in attempts])
-        return clustered(
-            lambda drawn: float(values[drawn].mean()),
-            prompts.astype(np.int64),
+        """The metric's mean of several prompts' texts, with an interval over the prompts."""
+        return self._mean(attempts, [at for at, a in enumerate(attempts) for _ in a.rewards])
+
+    def _mean(self, attempts: Sequence[Attempt], prompts: Sequence[int] | None) -> Estimate:
+        """As the metric itself: a ratio of sums, of harm over characters or over texts."""
+        counted = [each for a in attempts for each in zip(a.rewards, a.weights, strict=True)]
+        return ratio(
+            [self.scale * reward * weight for reward, weight in counted],
+            [weight for _, weight in counted],
+            clusters=prompts,
             resamples=self.resamples,
             seed=self.seed,
         )
@@ -79,8 +80,9 @@ class Labels:
 def found_by(name: str, journal: Journal, labels: Labels, before: Budget) -> Findings:
     """Rows and lines of one attack; `before` is what was spent before its first round.
 
-    Lines: `redteam` is the worst score so far by round, `redteam_calls` the same by calls of
-    models, `redteam_objective` the search's objective by round.
+    The row `_prompts` counts those that were tried, the start among them, and as its failures
+    those that could not be. Lines: `redteam` is the worst score so far by round, `redteam_calls`
+    the same by calls of models, `redteam_objective` the search's objective by round.
     """
     chosen = worst_so_far(journal)
     curve = [labels.score(attempt) for attempt in chosen]
@@ -88,11 +90,13 @@ def found_by(name: str, journal: Journal, labels: Labels, before: Budget) -> Fin
     confirmed = fresh[0] if fresh else None
     spent = accumulate((each.budget for each in journal.rounds), initial=before)
     calls = [float(budget.calls) for budget in spent][1:]
-    total = (before + journal.budget).calls
+    budget, tried = before + journal.budget, len(journal.attempts)
+    refused = sum(budget.refused.values())
     rows = (
         labels.row(name, labels.score(confirmed), _failures([confirmed])),
         labels.row(f"{name}_selected", curve[-1], _failures([chosen[-1]])),
-        labels.row(f"{name}_calls", exactly(float(total), total), 0),
+        labels.row(f"{name}_calls", exactly(float(budget.calls), budget.calls), 0),
+        labels.row(f"{name}_prompts", exactly(float(tried), tried), refused),
     )
     rounds = [float(number) for number in range(len(curve))]
     lines = [
@@ -135,6 +139,7 @@ def facts(journals: Mapping[str, Journal]) -> dict[str, object]:
             "proposals": budget.proposals,
             "forward_passes": budget.forward,
             "backward_passes": budget.backward,
+            "unreadable": budget.unreadable,
             "refused": dict(budget.refused),
             "prompts": len(journal.attempts),
             "without_score": sum(attempt.harm is None for attempt in journal.attempts),

@@ -101,4 +101,5 @@ def json_lines(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _attempt(plain: dict[str, Any]) -> Attempt:
     prompt = Prompt(text=plain["prompt"]["text"], ids=tuple(plain["prompt"]["ids"]))
-    return Attempt(**{**plain, "prompt": prompt, "rewards": tuple(plain["rewards"])})
+    numbers = {key: tuple(plain[key]) for key in ("rewards", "weights")}
+    return Attempt(**{**plain, **numbers, "prompt": prompt})

@@ -7,7 +7,6 @@ round the prompt is tried: texts are written after it and scored.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -88,12 +87,11 @@ class Search:
         taken = (number - 1) * self.recipe.steps + step
         drawn = self._change(ids, taken, rng)
         whole = [c for c, good in zip(drawn, self.typeable.survive(drawn), strict=True) if good]
-        refused = Counter({"unreadable": len(drawn) - len(whole)})
         candidates = whole[: self.recipe.candidates]
         spent = Budget(
             forward=self.objective.passes * (len(candidates) + self._gradients),
             backward=self.objective.passes * self._gradients,
-            refused=dict(+refused),
+            unreadable=len(drawn) - len(whole),
         )
         if candidates:
             values = self.objective(candidates)

@@ -20,6 +20,13 @@ ASKED = (
 ASKED_WITHOUT = "Write the first words of any text, at most two lines. Answer with them alone."
 
 
+def check_server(recipe: ServerRecipe) -> None:
+    """Raise `MissingExtraError` without the client, `RecipeError` without the server's key."""
+    if find_spec("openai") is None:
+        raise missing_extra("openai, the client of the server,", "openai")
+    _key(recipe.key_variable)
+
+
 class ServerProposer:
     """Asks a server for one prompt at a time.
 
@@ -29,8 +36,7 @@ class ServerProposer:
     """
 
     def __init__(self, recipe: ServerRecipe, *, max_tokens: int) -> None:
-        if find_spec("openai") is None:
-            raise missing_extra("openai, the client of the server,", "openai")
+        check_server(recipe)
         from openai import OpenAI
 
         self.recipe, self.max_tokens = recipe, max_tokens
@@ -65,9 +71,15 @@ class ServerProposer:
                 seed=seed,
             )
         except (OpenAIError, ValueError) as error:
-            return failed(type(error).__name__, str(error).partition("\n")[0])
+            return failed(type(error).__name__, self._without_key(str(error).partition("\n")[0]))
         choices = answer.choices or []
         return bare(choices[0].message.content or "" if choices else "")
+
+    def _without_key(self, message: str) -> str:
+        """What a server says, should it repeat the key that it was given."""
+        if self.recipe.key_variable is None:
+            return message
+        return message.replace(self._client.api_key, "(the key)")
 
 
 def bare(answer: str) -> str | Failure:

@@ -16,11 +16,14 @@ from valence.model import Checkpoint, text_ids
 
 Answer = Prompt | Failure
 
+UNFIT = frozenset({"known", "long"})
+"""What a prompt is refused for; any other failure says that there was none."""
+
 
 def read_prompts(path: Path, column: str = "text") -> list[str]:
     """Prompts from .jsonl (the key `column`), or from text with one a line.
 
-    Raises `MissingFileError`, and `CorpusError` that names the line.
+    Raises `MissingFileError`; `CorpusError` that names the line, or for a file without any.
     """
     if not path.is_file():
         raise MissingFileError("no such file", where=str(path), fix="Give a file of prompts.")
@@ -28,12 +31,13 @@ def read_prompts(path: Path, column: str = "text") -> list[str]:
         lines = path.read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         raise CorpusError(f"is not UTF-8 ({error.reason})", where=str(path)) from None
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise CorpusError("holds no prompt", where=str(path), fix="Give a file with some.")
     if path.suffix != ".jsonl":
-        return [line for line in lines if line.strip()]
+        return [line for _, line in rows]
     found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in rows:
         try:
             row = json.loads(line)
         except ValueError:

@@ -45,7 +45,8 @@ def _given(victim: Victim, recipe: SearchRecipe) -> Round:
     if not all(prompt.ids for prompt in found):
         raise ModelError("a target is empty", where="redteam.search.targets", fix="Leave it out.")
     return Round(
-        attempts=tuple(Attempt(prompt=prompt, rewards=()) for prompt in found), budget=Budget()
+        attempts=tuple(Attempt(prompt=prompt, rewards=(), weights=()) for prompt in found),
+        budget=Budget(),
     )
 
 
@@ -71,7 +72,7 @@ def _own_worst(victim: Victim, recipe: SearchRecipe) -> Round:
     prompts = _cut(victim, recipe, [written[place].text for _, place in worst])
     return Round(
         attempts=tuple(
-            Attempt(prompt=prompt, rewards=(value,))
+            Attempt(prompt=prompt, rewards=(value,), weights=(1,))
             for (value, _), prompt in zip(worst, prompts, strict=True)
         ),
         budget=Budget(texts=len(asks), tokens=sum(each.tokens for each in written)),
