@@ -84,7 +84,7 @@ CONFIDENCE: dict[str, Reading] = {
     "coverage_at_95": (
         "coverage at 95%", False, "share answered above the cut for 95% right of other people"
     ),
-    "accuracy_at_95": ("accuracy at that cut", None, "share of what is answered there, which 95% should be"),
+    "accuracy_at_95": ("accuracy at that cut", None, "share right there; 95% was the aim"),
     "policy_score": (
         "score above a threshold",
         False,
