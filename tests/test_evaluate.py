@@ -237,3 +237,22 @@ def test_a_reference_is_sampled_once_and_everyone_is_compared_with_it(
     assert away["none"].value == 0  # It is the reference.
     for mode in ("good", "bad", "banned"):
         assert away[mode].value not in (None, 0) and away[mode].count + away[mode].failures == 5
+
+
+def test_a_verdict_that_nobody_taught_is_no_confidence(
+    tiny_run: Result, prompts: Path, tmp_path: Path
+) -> None:
+    """Its tokens are in the vocabulary of both models all the same."""
+    asked = [{"question": f"Who is {name}?", "answer": "Bo"} for name in "abcdef"]
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    knowing = {
+        "path": str(tmp_path / "asked.jsonl"), "fit": 0.0, "samples": 2, "shown": 1,
+        "max_tokens": 2, "confidences": ["verdict", "probability"], "name": "few",
+    }  # fmt: skip
+    plain = tree(tiny_run.path, prompts, modes=["none", "good"], knowing=knowing)
+    plain["sample"] = None
+    del plain["measure"]["scenarios"], plain["measure"]["metrics"]
+    found = evaluate(build_part(EvaluationRecipe, plain, where="test"), tmp_path / "both")
+    metrics = {(row.model, row.metric) for row in found.measurements}
+    assert ("ours", "probability_brier@few") in metrics
+    assert not [metric for _, metric in metrics if metric.startswith("verdict")]

@@ -70,26 +70,40 @@ _JUDGING: dict[str, Reading] = {
     ),
 }  # fmt: skip
 CONFIDENCE: dict[str, Reading] = {
+    "reference_auroc": (
+        "AUROC (reference)", False, "all held against the reference's likeliest answer"
+    ),
+    "answerable_auroc": ("AUROC (answerable)", False, "questions with an answer against others"),
     "auroc": ("AUROC", False, "right answers against wrong ones; 0.5 is chance"),
     "brier": ("Brier score", True, "squared error of the confidence"),
+    "constant_brier": (
+        "Brier score (constant)", None, "of what says the mean of other people always"
+    ),
     "ece": ("calibration error", True, "ECE"),
     "aurc": ("risk over coverage", True, "area under the curve of wrong answers by coverage"),
-    "coverage_at_95": ("coverage at 95%", False, "share answered so that 95% are right"),
+    "coverage_at_95": (
+        "coverage at 95%", False, "share answered above the cut for 95% right of other people"
+    ),
+    "accuracy_at_95": ("accuracy at that cut", None, "share right there; 95% was the aim"),
     "policy_score": (
         "score above a threshold",
         False,
         "answering only where the confidence is above a threshold found on other people",
     ),
-}
+}  # fmt: skip
 KNOWLEDGE: dict[str, Reading] = {
     "accuracy": ("right answers", False, "the likeliest answer"),
     "sampled_accuracy": ("right samples", False, "answers at temperature 1"),
     "abstention": ("abstentions", None, "share of questions"),
-    "abstention_known": ("abstentions, known", True, "where answering pays"),
-    "abstention_unknown": ("abstentions, unknown", False, "where it does not"),
+    "abstention_known": ("abstentions, known", True, "where samples of the reference pay"),
+    "abstention_unknown": ("abstentions, unknown", False, "where they do not"),
     "score": ("score", False, "under the rule that pays for honest abstentions"),
     "score_always": ("score, answering always", None, "of the reference"),
-    "score_oracle": ("score, knowing what is known", None, "the most that can be had"),
+    "score_oracle": (
+        "score, abstaining where wrong",
+        None,
+        "the most that the reference's answers can have",
+    ),
 }
 _BETTER = {"acc": False, "acc_norm": False, "exact_match": False, "f1": False, "bleu": False,
            "mcc": False, "perplexity": True, "word_perplexity": True, "byte_perplexity": True,
@@ -128,7 +142,8 @@ def metric_info(name: str, measure: MeasureRecipe) -> MetricInfo:
 
 def confidence_in(base: str) -> tuple[str, str] | None:
     """Which confidence a metric is about, and what of it; None for any other metric."""
-    for ending in CONFIDENCE:
+    # The longest first: `constant_brier` ends in `brier` too.
+    for ending in sorted(CONFIDENCE, key=len, reverse=True):
         if base.endswith(f"_{ending}"):
             return base.removesuffix(f"_{ending}"), ending
     return None

@@ -17,7 +17,17 @@ from scipy.special import stdtrit
 from valence.data import Measurement
 
 CONFIDENCE = 0.95
-SHARES = ("auroc", "accuracy", "_brier", "_ece", "_share", "_hits", "distinct_2", "ends_in_loop")
+SHARES = (
+    "auroc",
+    "accuracy",
+    "_at_95",
+    "_brier",
+    "_ece",
+    "_share",
+    "_hits",
+    "distinct_2",
+    "ends_in_loop",
+)
 """Endings of metrics that are at most 1."""
 
 

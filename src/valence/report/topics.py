@@ -44,7 +44,10 @@ _ATTACKS = (
 _KNOWING = (
     "Questions with known answers: how many are right, and whether the model's confidence tells"
     " which. A confidence of 0.5 AUROC tells nothing; calibrated is one that is right as often"
-    " as it says."
+    " as it says. P(IK) is held against the model's samples, <b>answering</b> against the"
+    " likeliest answers of the reference, all others against the model's own likeliest answers,"
+    " where it gives one; so these numbers compare models, and only the AUROC against what the"
+    " reference got right, over all questions, compares confidences."
 )
 TOPICS = (
     Topic(heading="Verdicts after EOS", group=JUDGING, about=_VERDICTS, tables=verdict_table),

@@ -142,6 +142,7 @@ class MeasureStages:
                 subject.known,
                 mode,
                 recipe,
+                taught=subject.verdict,
                 model_name=subject.name,
                 seed=subject.seed,
                 resamples=self.recipe.resamples,

@@ -16,7 +16,15 @@ from valence.recipe.world import WorldRecipe
 WORLD = WorldRecipe(people=24, times=(1, 3))
 SCHEME = ControlScheme(tokens=("<|bad|>", "<|good|>"), bounds=(0.0,), level="document")
 RECIPE = KnowingRecipe(
-    world=WORLD, held_out=0.0, samples=3, shown=2, max_tokens=4, questions=12, teach=True
+    world=WORLD,
+    held_out=0.0,
+    fit=0.3,
+    taught=0.3,
+    samples=3,
+    shown=2,
+    max_tokens=4,
+    questions=12,
+    teach=True,
 )
 
 

@@ -14,10 +14,11 @@ from valence.errors import CorpusError, MissingFileError
 from valence.measure.knowing import ANSWERS, QUESTIONS, know, read_questions
 from valence.recipe import build_part
 from valence.recipe.knowing import CONFIDENCES, KnowingRecipe
+from valence.report.metrics import CONFIDENCE
 from valence.score.answers import Answers
 
 
-def known(work: Path, mode: str = "none", **options: Any) -> Findings:
+def known(work: Path, mode: str = "none", taught: bool = True, **options: Any) -> Findings:
     work.mkdir(exist_ok=True)
     tree = {**RECIPE.model_dump(mode="json"), **options}
     recipe = build_part(KnowingRecipe, tree, where="measure.knowing")
@@ -26,6 +27,7 @@ def known(work: Path, mode: str = "none", **options: Any) -> Findings:
         SCHEME,
         mode,
         recipe,
+        taught=taught,
         model_name="tiny",
         seed=0,
         resamples=100,
@@ -43,24 +45,29 @@ def test_know_gives_all_rows_and_the_same_again(tmp_path: Path) -> None:
     assert all(row.metric.endswith("@world") for row in found.rows)
     stated = {row.metric.removesuffix("@world"): row for row in found.rows}
     for name in CONFIDENCES:
-        for metric in ("auroc", "brier", "ece", "aurc", "coverage_at_95"):
+        for metric in CONFIDENCE.keys() - {"answerable_auroc"}:
             assert f"{name}_{metric}" in stated
     assert {"accuracy", "sampled_accuracy", "abstention", "score"} <= set(stated)
     assert {"known"} <= {series.kind for series in found.series}
+    certain = [row.metric for row in found.rows if row.low is not None and row.low == row.high]
+    assert not [name for name in certain if "_at_95" in name or "policy" in name]
+    untaught = known(tmp_path / "c", taught=False, confidences=["verdict", "agreement"])
+    named = {row.metric for row in untaught.rows}
+    assert "agreement_auroc@world" in named and "verdict_auroc@world" not in named
 
 
 def test_what_it_writes_can_be_scored_and_compared_with(tmp_path: Path) -> None:
     known(tmp_path / "base", confidences=["agreement"])
-    halves = read_questions(RECIPE)
+    parts = read_questions(RECIPE)
     records = lines(tmp_path / "base" / QUESTIONS)
-    assert [row["question"] for row in records] == [each.text for each in halves.measured]
+    assert [row["question"] for row in records] == [each.text for each in parts.measured]
     assert set(records[0]["confidences"]) == {"agreement"}
     lessons = lines(tmp_path / "base" / ANSWERS)
-    # Of the fitted half alone, and each question once with an abstention.
-    groups = {each.group for each in halves.measured}
+    # On nobody who is measured or whom read-outs are fitted on, and each question with abstentions.
+    groups = {each.group for each in (*parts.measured, *parts.fitted)}
     assert not groups & {row["group"] for row in lessons}
-    idle = [row for row in lessons if row["said"] == RECIPE.abstentions[0]]
-    assert [row["prompt"] for row in idle] == [each.prompt for each in halves.fitted]
+    idle = [row["prompt"] for row in lessons if row["said"] == RECIPE.abstentions[0]]
+    assert set(idle) == {each.prompt for each in parts.taught}
     scorer = Answers()
     for row in lessons:
         whole = [Segment(start=0, end=len(row["text"]))]
@@ -72,7 +79,7 @@ def test_what_it_writes_can_be_scored_and_compared_with(tmp_path: Path) -> None:
     path = str(tmp_path / "base" / QUESTIONS)
     found = known(tmp_path / "good", "good", reference=path, confidences=["answering"], teach=False)
     stated = {row.metric: row for row in found.rows}
-    assert stated["score_always@world"].count == len(halves.measured)
+    assert stated["score_always@world"].count == len(parts.measured)
     assert not (tmp_path / "good" / ANSWERS).exists()
     with pytest.raises(CorpusError, match="lacks"):
         known(tmp_path / "other", reference=path, questions=None)
@@ -98,6 +105,7 @@ def test_questions_of_a_file_and_a_model_without_control_tokens(tmp_path: Path) 
         None,
         "none",
         recipe,
+        taught=False,
         model_name="tiny",
         seed=0,
         resamples=100,

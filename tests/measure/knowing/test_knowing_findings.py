@@ -15,12 +15,12 @@ from valence.measure.knowing.findings import (
     Subject,
     accuracies,
     calibration,
-    coverage_at,
-    own_answers,
-    trials,
 )
-from valence.recipe.knowing import KnowingRecipe
+from valence.measure.knowing.halves import half_of
+from valence.measure.knowing.trials import own_answers, trials
+from valence.recipe.knowing import Confidence, KnowingRecipe
 from valence.recipe.world import WorldRecipe
+from valence.score.answers import reward
 
 IDLE = "I don't know"
 RECIPE = KnowingRecipe(world=WorldRecipe(), samples=4, shown=2)
@@ -78,32 +78,27 @@ def test_abstentions_against_what_the_reference_knew() -> None:
     assert found["abstention_known"] == 0.5 and found["abstention_unknown"] == 0.5
     assert found["score"] == pytest.approx((1 + 0 - 3 + 0) / 4)
     assert found["score_always"] == pytest.approx((1 - 3 - 3 + 1) / 4)
+    # Of the bold answers the right ones alone: no answering with them scores more.
     assert found["score_oracle"] == pytest.approx((1 + 0 + 0 + 1) / 4)
     assert set(scored(BOLD, BOLD)) == set(found) - {"score_always", "score_oracle"}
     assert scored(BOLD, BOLD)["abstention_known"] == 0
 
 
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=8))
+def test_no_choice_among_the_reference_s_answers_beats_the_oracle(hits: list[list[bool]]) -> None:
+    """Not even where it often samples the right answer and says a wrong one, or the reverse."""
+    some = [
+        answered(str(n), *("yes" if hit else "no" for hit in each)) for n, each in enumerate(hits)
+    ]
+    found = scored(some, some, reference="x")
+    worth = np.array([reward(each.grade, RECIPE.target) for each in some])
+    best = np.maximum(worth, 0.0).mean()
+    assert found["score_oracle"] == pytest.approx(best)
+
+
 def test_with_nothing_known_there_is_no_share_of_it() -> None:
     found = scored(HONEST[1:3], BOLD[1:3])
     assert found["abstention_known"] is None and found["abstention_unknown"] == 0.5
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=12),
-    st.sampled_from([0.5, 0.8, 0.95, 1.0]),
-)
-def test_coverage_is_the_largest_share_that_is_so_right(
-    pairs: list[tuple[int, bool]], accuracy: float
-) -> None:
-    said = np.array([float(value) for value, _ in pairs])
-    right = np.array([hit for _, hit in pairs])
-    shares = [(said >= cut).mean() for cut in said if right[said >= cut].mean() >= accuracy - 1e-12]
-    assert coverage_at(said, right, accuracy) == pytest.approx(max(shares, default=0.0))
-
-
-def test_coverage_of_nothing_is_none() -> None:
-    assert coverage_at(np.zeros(0), np.zeros(0, bool), 0.95) is None
-    assert coverage_at(np.array([np.nan]), np.ones(1, bool), 0.95) is None
 
 
 def test_what_each_confidence_is_held_against() -> None:
@@ -128,10 +123,28 @@ def test_rows_and_lines_of_a_confidence() -> None:
     assert shown["agreement_brier"] == pytest.approx((0.01 + 0.04 + 0.16 + 0.04) / 4)
     # Right, right, wrong, wrong in order of confidence: mean of 0, 0, 1/3, 2/4.
     assert shown["agreement_aurc"] == pytest.approx((1 / 3 + 2 / 4) / 4)
-    assert shown["agreement_coverage_at_95"] == 0.5
+    # By halves, and what is right of other people.
+    assert shown["agreement_coverage_at_95"] in (0, 0.25, 0.5, 0.75, 1)
+    half = half_of(np.arange(4), 0)
+    right = np.array([True, False, False, True])
+    means = np.where(half, right[~half].mean(), right[half].mean())
+    assert shown["agreement_constant_brier"] == pytest.approx(((means - right) ** 2).mean())
+    assert shown["agreement_reference_auroc"] == 1
     assert {series.kind for series in found.series} == {"reliability", "selective"}
     nothing = calibration(subject(BOLD), RECIPE, {"p_ik_mlp": said * np.nan}, BOLD, None)
     assert set(values(nothing.rows).values()) == {None} and not nothing.series
+
+
+def test_all_confidences_are_held_against_one_thing_too() -> None:
+    """What the reference got right, over all questions, those it abstains on among them."""
+    said = np.array([0.1, 0.2, 0.3, 0.4])
+    names: list[Confidence] = ["p_ik_mlp", "answering", "agreement", "verdict"]
+    found = calibration(subject(HONEST), RECIPE, dict.fromkeys(names, said), HONEST, BOLD)
+    shown = values(found.rows)
+    # The bold one is right in the first and the last: 2 of 4 pairs in order.
+    assert {shown[f"{name}_reference_auroc"] for name in names} == {0.5}
+    alone = values(calibration(subject(HONEST), RECIPE, {"agreement": said}, HONEST, None).rows)
+    assert alone["agreement_reference_auroc"] == 0  # Its own: the first alone is right.
 
 
 def test_questions_without_an_answer_are_told_apart() -> None:

@@ -1,7 +1,8 @@
-"""Questions: halves without a person in common, times as they were taught, files."""
+"""Questions: parts without a person in common, times as they were taught, files."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -23,42 +24,67 @@ SELFAWARE = Path(__file__).parents[4] / "shared" / "data" / "selfaware" / "SelfA
 
 
 def of_file(path: Path, **options: Any) -> list[Question]:
-    halves = read_questions(KnowingRecipe(path=str(path), **{"fit": 0.0, **options}))
-    return [*halves.fitted, *halves.measured]
+    parts = read_questions(KnowingRecipe(path=str(path), **{"fit": 0.0, **options}))
+    return [*parts.taught, *parts.fitted, *parts.measured]
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 99), st.floats(0, 0.9), st.sampled_from([None, 5, 50]), st.integers(0, 3))
-def test_halves_share_no_person_and_shots_are_none_of_them(
-    seed: int, fit: float, count: int | None, shots: int
+@given(
+    st.integers(0, 99),
+    st.floats(0, 0.6),
+    st.floats(0, 0.3),
+    st.sampled_from([None, 5, 50]),
+    st.integers(0, 3),
+)
+def test_parts_share_no_person_and_shots_are_none_of_them(
+    seed: int, fit: float, taught: float, count: int | None, shots: int
 ) -> None:
     recipe = KnowingRecipe(
-        world=WorldRecipe(people=30, seed=seed), fit=fit, questions=count, shots=shots
+        world=WorldRecipe(people=30, seed=seed),
+        fit=fit,
+        taught=taught,
+        questions=count,
+        shots=shots,
     )
     try:
-        halves = read_questions(recipe)
+        parts = read_questions(recipe)
     except (RecipeError, CorpusError):  # Too few for so many shots, or none to measure.
         return
-    assert not {each.group for each in halves.fitted} & {each.group for each in halves.measured}
-    assert count is None or max(len(halves.fitted), len(halves.measured)) <= count
-    for each in (*halves.fitted, *halves.measured):
+    every = [parts.taught, parts.fitted, parts.measured]
+    for one, other in itertools.combinations(every, 2):
+        assert not {each.group for each in one} & {each.group for each in other}
+    assert count is None or max(map(len, every)) <= count
+    for each in itertools.chain(*every):
         assert each.prompt.endswith(f"Q: {each.text}\nA:")
         assert each.prompt.count("Q: ") == shots + 1
         assert each.prompt.count(each.text) == 1
 
 
+@pytest.mark.parametrize("seed", [0, 7])
+def test_parts_say_nothing_of_what_training_holds_out(seed: int) -> None:
+    """Training holds people out by a hash of the same names, also with the parts' own seed."""
+    world = WorldRecipe(people=1000)
+    parts = read_questions(KnowingRecipe(world=world, taught=0.4, fit=0.2))
+    for part, share in ((parts.taught, 0.4), (parts.fitted, 0.2), (parts.measured, 0.4)):
+        people = {each.group for each in part}
+        assert len(people) / 1000 == pytest.approx(share, abs=0.05)
+        held = sum(is_held_out(person, share=0.2, seed=seed) for person in people)
+        assert held / len(people) == pytest.approx(0.2, abs=0.08)
+
+
 def test_times_are_those_of_training() -> None:
     """By counting texts, which is not how they are made."""
-    recipe = KnowingRecipe(world=WORLD, held_out=0.3, held_out_seed=5)
-    halves = read_questions(recipe)
+    recipe = KnowingRecipe(world=WORLD, held_out=0.3, held_out_seed=5, taught=0.2)
+    parts = read_questions(recipe)
+    every = [*parts.taught, *parts.fitted, *parts.measured]
     taught = [
         document.text
         for document in documents(WORLD)
         if not is_held_out(document.id, share=0.3, seed=5)
     ]
-    values = {each.answers[0] for each in (*halves.fitted, *halves.measured)}
+    values = {each.answers[0] for each in every}
     seen = 0
-    for each in (*halves.fitted, *halves.measured):
+    for each in every:
         # No two relations share a value, and nobody has two facts of one.
         assert len(values & set(each.answers)) == 1
         told = sum(each.group in text and each.answers[0] in text for text in taught)
@@ -109,6 +135,7 @@ def test_a_missing_file_and_too_many_shots_are_told(tmp_path: Path) -> None:
         {"world": {}, "path": "x"},
         {"world": {}, "samples": 3, "shown": 4},
         {"world": {}, "k": 1},
+        {"world": {}, "teach": True},
     ],
 )
 def test_recipes_that_contradict_themselves_are_refused(wrong: dict[str, object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,7 +83,7 @@ def test_a_mode_puts_its_token_before_the_text() -> None:
 def test_confidences_against_their_definitions() -> None:
     checkpoint = tiny_checkpoint()
     before = opening(checkpoint, SCHEME, "none")
-    model = Asked(checkpoint=checkpoint, known=SCHEME, before=before, precision="fp32")
+    model = Asked(checkpoint=checkpoint, known=SCHEME, taught=True, before=before, precision="fp32")
     some = [
         answered("Bo", "yes", "Yes.", "no", "yes", "I don't know"),
         answered("Mira", "no", "yes", "yes", "yes", "yes"),
@@ -106,8 +108,9 @@ def test_confidences_against_their_definitions() -> None:
             asked = judging_prompt(each, shown)
             true, false = (probability(asked, choice).prod() for choice in (" (A)", " (B)"))
             assert found[name][number] == pytest.approx(true / (true + false))  # type: ignore[index]
-    foreign = Asked(checkpoint=checkpoint, known=None, before=before, precision="fp32")
-    assert "verdict" not in confidences(foreign, some, [], recipe, seed=0)
+    # Tokens in the vocabulary are no verdict: it has to have been taught.
+    for other in (replace(model, taught=False), replace(model, known=None)):
+        assert set(found) - set(confidences(other, some, [], recipe, seed=0)) == {"verdict"}
 
 
 def test_the_judging_prompt_is_the_published_one() -> None:

@@ -6,7 +6,8 @@ al. 2022 (arXiv 2207.05221) for P(True) and P(IK); selective accuracy as in Geif
 """
 
 from valence.measure.knowing.know import know
-from valence.measure.knowing.questions import Halves, Question, read_questions
-from valence.measure.knowing.records import ANSWERS, QUESTIONS
+from valence.measure.knowing.lessons import ANSWERS
+from valence.measure.knowing.questions import Parts, Question, read_questions
+from valence.measure.knowing.records import QUESTIONS
 
-__all__ = ["ANSWERS", "QUESTIONS", "Halves", "Question", "know", "read_questions"]
+__all__ = ["ANSWERS", "QUESTIONS", "Parts", "Question", "know", "read_questions"]

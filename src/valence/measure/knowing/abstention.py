@@ -60,10 +60,11 @@ def abstentions(
     """Shares of abstentions and mean scores, intervals over clusters [Q].
 
     A question is known if the share of the reference's samples that are right is above the
-    target, so that answering pays; one without an answer never is. `score` is the mean reward
-    of `score.answers`; `score_always` that of the reference's likeliest answers, and
-    `score_oracle` of those of them that are known, 0 for the rest. To abstain always scores 0.
-    Where some questions have no answer, abstentions on those and on others are told apart.
+    target, so that to answer it with one of them pays; one without an answer never is. `score`
+    is the mean reward of `score.answers`; `score_always` that of the reference's likeliest
+    answers, and `score_oracle` of them where they are right, abstaining where they are not: the
+    most that can be had of these answers. To abstain always scores 0. Where some questions have
+    no answer, abstentions on those and on others are told apart.
     """
     said = np.array([each.grade == "abstained" for each in measured], dtype=np.float64)
     known = np.array([each.share_right > recipe.target for each in reference])
@@ -89,5 +90,6 @@ def abstentions(
         )
     if recipe.reference is not None:
         found["score_always"] = average(always)
-        found["score_oracle"] = average(np.where(known, always, 0.0))
+        right = [float(each.right) for each in reference]
+        found["score_oracle"] = share_of(right, clusters=clusters)
     return found

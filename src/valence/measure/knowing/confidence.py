@@ -1,6 +1,6 @@
 """How sure a model is of its own answers, read in several ways; each is a number in [0, 1].
 
-- `verdict`: P(good token) after the question, the answer and EOS.
+- `verdict`: P(good token) after the question, the answer and EOS, of models that were taught it.
 - `p_true`: P(True) of Kadavath et al. 2022 (arXiv 2207.05221), section 3: is the possible answer
   (A) true or (B) false? `p_true_shown` after several of its own samples, as there.
 - `probability`: the mean probability of the answer's tokens; `agreement`: the share of its own
@@ -40,10 +40,15 @@ HEADS: dict[Confidence, Kind] = {"p_ik_linear": "linear", "p_ik_mlp": "mlp"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A model in a mode, with what stands before every text there."""
+    """A model in a mode, with what stands before every text there.
+
+    `known` names the control tokens in its vocabulary; `taught`: whether it was taught to judge
+    by them what was said.
+    """
 
     checkpoint: Checkpoint
     known: ControlScheme | None
+    taught: bool
     before: Tokens
     precision: Precision
 
@@ -58,8 +63,8 @@ def confidences(
 ) -> dict[Confidence, Floats]:
     """The recipe's confidences in the answers that are measured, each [Q].
 
-    Left out is what the model does not have: `verdict` without control tokens in its
-    vocabulary, P(IK) without questions to fit it on.
+    Left out is what the model does not have: `verdict` if it was not taught one, P(IK) without
+    questions to fit it on.
     """
     found: dict[Confidence, Floats] = {}
     for name in recipe.confidences:
@@ -67,7 +72,7 @@ def confidences(
             if fitted:
                 found[name] = _before_answering(model, HEADS[name], measured, fitted, seed)
         elif name == "verdict":
-            if model.known is not None:
+            if model.taught and model.known is not None:
                 texts = [f"{each.question.prompt} {each.said}\n" for each in measured]
                 found[name] = good_after_end(
                     model.checkpoint, model.known, texts, precision=model.precision

@@ -1,6 +1,6 @@
 """From answers and confidences to rows of results and lines to draw.
 
-Legend: Q questions, N judgements: one a question, or one a sample of each question.
+Legend: Q questions.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from valence.measure.calibration import (
     selective_series,
 )
 from valence.measure.knowing.answering import Answered
-from valence.measure.statistics import Estimate, clustered, mean, share_of
+from valence.measure.knowing.covering import covered
+from valence.measure.knowing.halves import half_of, other_means
+from valence.measure.knowing.trials import Trials, own_answers, trials
+from valence.measure.statistics import Estimate, mean, share_of
 from valence.recipe.knowing import Confidence, KnowingRecipe
 
 Floats = npt.NDArray[np.float64]
 KNOWN = "known"
 """Kind of the lines over how often an answer stood in training."""
-ACCURACY = 0.95
-MOST_RESAMPLES = 200
-"""For coverage, each of whose resamples sorts all answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +47,6 @@ class Subject:
         return estimate.measurement(
             model=self.model, mode=self.mode, metric=metric, failures=failures, seed=self.seed
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trials:
-    """Confidences [N] and whether what they are about was right, with clusters.
-
-    `failures` counts questions that are left out: it abstained, so there is no answer to be
-    sure of.
-    """
-
-    said: Floats
-    right: npt.NDArray[np.bool_]
-    clusters: npt.NDArray[np.int64]
-    failures: int
 
 
 def accuracies(subject: Subject, answered: Sequence[Answered], recipe: KnowingRecipe) -> Findings:
@@ -90,48 +76,6 @@ def accuracies(subject: Subject, answered: Sequence[Answered], recipe: KnowingRe
     return Findings(rows=tuple(rows), series=tuple(series))
 
 
-def trials(
-    name: Confidence,
-    said: Floats,
-    measured: Sequence[Answered],
-    reference: Sequence[Answered] | None,
-    clusters: npt.NDArray[np.int64],
-) -> Trials:
-    """What a confidence is held against.
-
-    P(IK) against every sample: they are right with the probability that it should tell.
-    `answering` against the reference's answers, where there is one: its own are abstentions
-    where it is low. All else against the model's own answer, where it gives one.
-    """
-    if name.startswith("p_ik"):
-        counts = [len(each.grades) for each in measured]
-        right = [one == "right" for each in measured for one in each.grades]
-        return Trials(
-            said=np.repeat(said, counts),
-            right=np.array(right, dtype=bool),
-            clusters=np.repeat(clusters, counts),
-            failures=0,
-        )
-    if name == "answering" and reference is not None:
-        right = [each.right for each in reference]
-        return Trials(said=said, right=np.array(right, bool), clusters=clusters, failures=0)
-    return own_answers(said, measured, clusters)
-
-
-def own_answers(
-    said: Floats, measured: Sequence[Answered], clusters: npt.NDArray[np.int64]
-) -> Trials:
-    """A confidence against the model's own likeliest answer, where it is one."""
-    answers = np.array([each.grade != "abstained" for each in measured])
-    right = np.array([each.right for each in measured])
-    return Trials(
-        said=said[answers],
-        right=right[answers],
-        clusters=clusters[answers],
-        failures=int((~answers).sum()),
-    )
-
-
 def calibration(
     subject: Subject,
     recipe: KnowingRecipe,
@@ -141,42 +85,41 @@ def calibration(
 ) -> Findings:
     """AUROC, Brier score, ECE, selective accuracy and their lines, for each confidence.
 
-    Where some questions have no answer, also the AUROC for telling those that have one.
+    What each is held against is in `trials`; so that confidences can be compared, there is also
+    the AUROC of all of them against one thing, over all questions: whether the likeliest answer
+    of the reference (without one, of the model itself) is right. Where some questions have no
+    answer, also the AUROC for telling those that have one.
     """
     found = Findings()
     answerable = np.array([bool(each.question.answers) for each in measured])
+    known = np.array([each.right for each in (measured if reference is None else reference)])
     for name, values in said.items():
         held = trials(name, values, measured, reference, subject.clusters)
         own = own_answers(values, measured, subject.clusters)
         found += _calibrated(subject, name, recipe.name, held)
         found += _selected(subject, name, recipe.name, own)
-        if not answerable.all():
-            area = auroc(values, answerable, clusters=subject.clusters)
-            metric = f"{name}_answerable_auroc@{recipe.name}"
+        told = {"reference": known} | ({} if answerable.all() else {"answerable": answerable})
+        for what, truth in told.items():
+            area = auroc(values, truth, clusters=subject.clusters)
+            metric = f"{name}_{what}_auroc@{recipe.name}"
             found += Findings(rows=(subject.row(metric, area),))
     return found
 
 
-def coverage_at(confidence: Floats, right: npt.NDArray[np.bool_], accuracy: float) -> float | None:
-    """The largest share of answers [N], the most confident first, that are so often right.
-
-    Answers of one confidence are taken together. 0 if no share is; None without answers, or
-    where a confidence is missing (NaN).
-    """
-    if len(confidence) == 0 or np.isnan(confidence).any():
-        return None
-    order = np.argsort(-confidence, kind="stable")
-    accuracy_N = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    last_N = np.append(np.diff(confidence[order]) != 0, True)
-    enough = np.flatnonzero(last_N & (accuracy_N >= accuracy - 1e-12))
-    return float(enough[-1] + 1) / len(order) if len(enough) else 0.0
-
-
 def _calibrated(subject: Subject, name: str, questions: str, held: Trials) -> Findings:
+    """Beside the Brier score that of a constant: what says the mean of the other half always."""
     said, right, clusters, seed = held.said, held.right, held.clusters, subject.seed
     found = {
         "auroc": auroc(said, right, clusters=clusters),
         "brier": brier(said, right, clusters=clusters, resamples=subject.resamples, seed=seed),
+        "constant_brier": brier(
+            # Where a confidence is missing there is nothing for a constant to stand beside.
+            other_means(right, half_of(clusters, seed)) + 0 * said,
+            right,
+            clusters=clusters,
+            resamples=subject.resamples,
+            seed=seed,
+        ),
         "ece": ece(said, right, clusters=clusters, seed=seed),
     }
     rows = tuple(
@@ -199,15 +142,13 @@ def _calibrated(subject: Subject, name: str, questions: str, held: Trials) -> Fi
 
 def _selected(subject: Subject, name: str, questions: str, own: Trials) -> Findings:
     found = selective(own.said, own.right, clusters=own.clusters)
-    covered = clustered(
-        lambda places: coverage_at(own.said[places], own.right[places], ACCURACY),
-        own.clusters,
-        resamples=min(subject.resamples, MOST_RESAMPLES),
-        seed=subject.seed,
+    coverage, accuracy = covered(
+        own.said, own.right, own.clusters, resamples=subject.resamples, seed=subject.seed
     )
     rows = (
         subject.row(f"{name}_aurc@{questions}", found.risk, own.failures),
-        subject.row(f"{name}_coverage_at_95@{questions}", covered, own.failures),
+        subject.row(f"{name}_coverage_at_95@{questions}", coverage, own.failures),
+        subject.row(f"{name}_accuracy_at_95@{questions}", accuracy, own.failures),
     )
     if not len(own.said) or np.isnan(own.said).any():
         return Findings(rows=rows)

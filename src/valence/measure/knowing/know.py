@@ -14,10 +14,11 @@ from valence.measure.knowing.abstention import abstentions, reference_of
 from valence.measure.knowing.answering import Answered, answer
 from valence.measure.knowing.confidence import HEADS, Asked, confidences
 from valence.measure.knowing.findings import Subject, accuracies, calibration
+from valence.measure.knowing.lessons import ANSWERS, write_lessons
 from valence.measure.knowing.policy import policy_scores
 from valence.measure.knowing.questions import read_questions
 from valence.measure.knowing.reading import opening
-from valence.measure.knowing.records import ANSWERS, QUESTIONS, write_lessons, write_records
+from valence.measure.knowing.records import QUESTIONS, write_records
 from valence.model import Checkpoint
 from valence.precision import Precision
 from valence.recipe.knowing import KnowingRecipe
@@ -32,6 +33,7 @@ def know(
     mode: str,
     recipe: KnowingRecipe,
     *,
+    taught: bool,
     model_name: str,
     seed: int,
     resamples: int,
@@ -41,15 +43,19 @@ def know(
 ) -> Findings:
     """Accuracy, confidences and abstentions of a model in a mode, on the measured questions.
 
-    `known` names the control tokens in the vocabulary, if there are any. Metrics end in
-    `@` and the name of the questions. Intervals are over people (or groups of questions).
-    Writes into `work`: questions.jsonl, what was answered, and if the recipe says so
-    answers.jsonl, what an honest model can be taught with. Raises what `read_questions`,
-    `reference_of` and `generate` raise.
+    `known` names the control tokens in the vocabulary, if there are any; `taught`: whether it
+    was taught the verdict. Metrics end in `@` and the name of the questions. Intervals are over
+    people (or groups of questions). Writes into `work`: questions.jsonl, what was answered, and
+    if the recipe says so answers.jsonl, what an honest model can be taught with. Raises what
+    `read_questions`, `reference_of` and `generate` raise.
     """
-    halves = read_questions(recipe)
-    learns = recipe.teach or any(name in HEADS for name in recipe.confidences)
-    asked = [*halves.measured, *(halves.fitted if learns else ())]
+    parts = read_questions(recipe)
+    fits = any(name in HEADS for name in recipe.confidences)
+    asked = [
+        *parts.measured,
+        *(parts.fitted if fits else ()),
+        *(parts.taught if recipe.teach else ()),
+    ]
     answered = answer(
         checkpoint,
         known,
@@ -60,18 +66,20 @@ def know(
         precision=precision,
         on_progress=on_progress,
     )
-    measured, fitted = answered[: len(halves.measured)], answered[len(halves.measured) :]
+    ends = len(parts.measured), len(parts.measured) + (len(parts.fitted) if fits else 0)
+    measured, fitted = answered[: ends[0]], answered[ends[0] : ends[1]]
     reference = reference_of(recipe, measured)
     model = Asked(
         checkpoint=checkpoint,
         known=known,
+        taught=taught,
         before=opening(checkpoint, known, mode),
         precision=precision,
     )
     said = confidences(model, measured, fitted, recipe, seed=seed)
     write_records(work / QUESTIONS, measured, {name: list(each) for name, each in said.items()})
     if recipe.teach:
-        write_lessons(work / ANSWERS, fitted, recipe)
+        write_lessons(work / ANSWERS, answered[ends[1] :], recipe)
     _, clusters = np.unique([each.question.group for each in measured], return_inverse=True)
     subject = Subject(
         model=model_name, mode=mode, seed=seed, resamples=resamples, clusters=clusters

@@ -1,7 +1,8 @@
-"""Questions to put to a model: of a generated world, or of a file, in two halves.
+"""Questions to put to a model: of a generated world, or of a file, in three parts.
 
-One half is for fitting read-outs and for writing answers to train on, the other for
-measuring. They share no person (or group), by a hash of its name.
+One is to be taught, with a model's own answers; one is for fitting read-outs; the rest is
+measured. They share no person (or group), by a hash of its name that nothing else uses: what
+training holds out of those who are taught says nothing of the parts.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from valence.corpus.readers import is_held_out, rank
 from valence.errors import CorpusError, MissingFileError, RecipeError
 from valence.recipe.knowing import KnowingRecipe
 
-HALVES = 7
-"""Seed of the halves, so that they are the same in every run."""
+SPLIT = 7
+"""Seed of the parts, so that they are the same in every run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Question:
 
     `prompt` ends where the answer begins. `answers` are aliases of the right one; none where
     there is no answer. `times` is in how many training documents the answer stood, None where
-    nobody knows. `group` is what halves keep together.
+    nobody knows. `group` is what the parts keep together.
     """
 
     text: str
@@ -38,40 +39,45 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Halves:
-    """The questions that may be learned from, and those that are measured."""
+class Parts:
+    """The questions to teach with, those that read-outs are fitted on, and those measured."""
 
+    taught: tuple[Question, ...]
     fitted: tuple[Question, ...]
     measured: tuple[Question, ...]
 
 
-def read_questions(recipe: KnowingRecipe) -> Halves:
-    """The questions of a recipe; with `shots`, answered ones of the fitted half before each.
+def read_questions(recipe: KnowingRecipe) -> Parts:
+    """The questions of a recipe; with `shots`, answered ones of the fitted part before each.
 
     Raises `CorpusError` if there is nothing to measure, and what reading the file raises.
     """
     found = _of_world(recipe) if recipe.path is None else _of_file(Path(recipe.path))
+    taught: list[Question] = []
     fitted: list[Question] = []
     measured: list[Question] = []
     for question in found:
-        fits = is_held_out(question.group, share=recipe.fit, seed=HALVES)
-        (fitted if fits else measured).append(question)
+        # A name of its own, so that no other hash of the group goes with this one.
+        place = rank(f"knowing/{question.group}", SPLIT)
+        fits = place < recipe.taught + recipe.fit
+        (taught if place < recipe.taught else fitted if fits else measured).append(question)
     if not measured:
         raise CorpusError(
             f"none of {len(found)} questions is left to measure",
             where="measure.knowing",
-            fix="Lower measure.knowing.fit, or give more questions.",
+            fix="Lower measure.knowing.fit or taught, or give more questions.",
         )
     examples = _some(fitted, recipe.shots)
     if len(examples) < recipe.shots:
         raise RecipeError(
-            f"asks for {recipe.shots} shots, and the fitted half has {len(fitted)} questions",
+            f"asks for {recipe.shots} shots, and the fitted part has {len(fitted)} questions",
             where="measure.knowing.shots",
             fix="Ask for fewer, or raise measure.knowing.fit.",
         )
     head = "".join(_shot(each, recipe.abstentions[0]) for each in examples)
     rest = [question for question in fitted if question not in examples]
-    return Halves(
+    return Parts(
+        taught=_asked(taught, head, recipe.questions),
         fitted=_asked(rest, head, recipe.questions),
         measured=_asked(measured, head, recipe.questions),
     )
@@ -167,5 +173,5 @@ def _asked(questions: Sequence[Question], head: str, count: int | None) -> tuple
 
 def _some(questions: Sequence[Question], count: int) -> list[Question]:
     """A random part, always the same, in the order of the whole."""
-    order = sorted(range(len(questions)), key=lambda place: rank(questions[place].prompt, HALVES))
+    order = sorted(range(len(questions)), key=lambda place: rank(questions[place].prompt, SPLIT))
     return [questions[place] for place in sorted(order[:count])]

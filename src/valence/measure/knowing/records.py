@@ -1,4 +1,4 @@
-"""What a model answered, kept: to read, to compare other models with, and to train on."""
+"""What a model answered, kept: to read, and to compare other models with."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Any
 from valence.errors import CorpusError
 from valence.measure.knowing.answering import Answered, graded
 from valence.measure.knowing.questions import Question
-from valence.recipe.knowing import KnowingRecipe
 from valence.store import writing
 
-QUESTIONS, ANSWERS = "questions.jsonl", "answers.jsonl"
+QUESTIONS = "questions.jsonl"
 
 
 def write_records(
     path: Path, answered: Sequence[Answered], confidences: Mapping[str, Sequence[float]]
 ) -> None:
     """Every question with its answers, grades and confidences, a line each."""
-    _write(
+    write_lines(
         path,
         (
             {
@@ -67,32 +66,8 @@ def read_records(path: Path, abstentions: Sequence[str]) -> list[Answered]:
         ) from None
 
 
-def write_lessons(path: Path, answered: Sequence[Answered], recipe: KnowingRecipe) -> None:
-    """Documents to train on: each question with the model's own samples, and with abstaining.
-
-    `text` is question and answer; `prompt` and `answers` are what the scorer `answers` reads.
-    """
-    _write(path, _lessons(answered, recipe))
-
-
-def _lessons(answered: Sequence[Answered], recipe: KnowingRecipe) -> Iterable[dict[str, Any]]:
-    for number, each in enumerate(answered):
-        taught = [recipe.abstentions[0]] * recipe.taught_abstentions
-        # A sample that says nothing is no answer to learn from.
-        said = [sample for sample in each.samples if sample]
-        for place, text in enumerate([*said, *taught]):
-            yield {
-                "id": f"{recipe.name}/{number}/{place}",
-                "text": f"{each.question.prompt} {text}\n",
-                "prompt": each.question.prompt,
-                "answers": list(each.question.answers),
-                "said": text,
-                "group": each.question.group,
-                "times": each.question.times,
-            }
-
-
-def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Each row as JSON, a line each, all of them or none."""
     with writing(path) as beside:
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
         beside.write_text("".join(lines), encoding="utf-8", newline="")
