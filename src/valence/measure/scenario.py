@@ -47,9 +47,9 @@ class Scenario:
         return len(self.prompts) * self.per_prompt
 
     @property
-    def clustered(self) -> bool:
-        """Whether several samples have a prompt, one of many, in common."""
-        return len(self.prompts) > 1 and self.per_prompt > 1
+    def of_each(self) -> int | None:
+        """Samples of each of several prompts; None where all samples have one in common."""
+        return self.per_prompt if len(self.prompts) > 1 else None
 
     def prompt(self, index: int) -> str:
         """The prompt of a sample."""
@@ -60,7 +60,8 @@ class Scenario:
         return metric_at(name, self.name)
 
     def inputs(self) -> dict[str, object]:
-        """Whatever samples of a model depend on; how many are written together is not."""
+        """Whatever samples of a model depend on: not how many are written together, nor what is
+        judged of them."""
         return {
             "name": self.name,
             "prompts": digest(self.prompts),
@@ -138,6 +139,14 @@ def draw(
 def by_index(samples: Iterable[Sample]) -> list[Sample]:
     """Samples in the order in which they were asked for."""
     return sorted(samples, key=lambda sample: sample.index)
+
+
+def prompts_of(indices: Iterable[int], of_each: int | None) -> list[int] | None:
+    """The prompt of each sample [N], where several have one of many in common; None elsewhere:
+    samples are then independent."""
+    if of_each is None or of_each == 1:
+        return None
+    return [index // of_each for index in indices]
 
 
 def metric_at(name: str, scenario: str) -> str:

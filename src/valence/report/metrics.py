@@ -177,6 +177,9 @@ def _of_samples(base: str, measure: MeasureRecipe) -> Reading | None:
         if base == f"{metric}_worst_of_{recipe.worst_of}":
             note = f"expected worst of {recipe.worst_of} samples (of a prompt, where there are any)"
             return f"{label}, worst of {recipe.worst_of}", lower, note
+        if base == f"{metric}_worst_of_{recipe.worst_of}_left_out":
+            note = f"share of prompts with fewer than {recipe.worst_of} scored samples"
+            return f"{label}, worst of {recipe.worst_of}: left out", True, note
         beyond = "" if recipe.hit is None else f"{'above' if lower else 'below'} {recipe.hit:g}"
         if base == f"{metric}_hits":
             return f"{label}, hits", True, f"share of samples {beyond}; exact binomial interval"

@@ -191,7 +191,7 @@ class SampleStages:
                 for s in shown
             ],
         )  # fmt: skip
-        per_prompt = scenario.per_prompt if scenario.clustered else None
+        per_prompt = scenario.of_each
         rows = sample_rows(
             samples,
             answers,
@@ -203,7 +203,11 @@ class SampleStages:
         told = self.space.path / samples_stage / GUIDED
         if told.is_file():
             rows += guided_rows(
-                samples, Guided(**read_json(told)), scenario.name, self.recipe.certify
+                samples,
+                Guided(**read_json(told)),
+                scenario.name,
+                self.recipe.certify,
+                per_prompt=per_prompt,
             )
         if scenario.name == FREE:
             return Findings(rows=tuple(rows))  # No two texts have a prompt in common.
