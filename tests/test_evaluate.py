@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from valence.cli import app
+from valence.data import Findings
 from valence.evaluate import evaluate
 from valence.recipe import EvaluationRecipe, build_part
 from valence.run import Result
@@ -133,6 +134,69 @@ def test_samples_are_kept_with_their_prompts_and_scored_again_without_writing(
     again = evaluate(recipe, evaluation.path, resume=True)
     assert path.stat().st_mtime_ns == before
     assert {row.metric.partition("@")[0] for row in again.measurements} >= {"marks"}
+
+
+def test_what_results_depend_on_is_measured_anew_and_samples_are_kept(
+    tiny_run: Result, tmp_path: Path
+) -> None:
+    """What is judged, and the labels of a detector: as a fresh run gives it, not as before."""
+    prompts, labels = tmp_path / "prompts.txt", tmp_path / "labels.jsonl"
+    prompts.write_text("a = 1\nb = 2\n")
+
+    def label(*classes: int) -> None:
+        rows = ({"text": f"{'=' * (n % 2)} {n}", "class": c} for n, c in enumerate(classes * 8))
+        labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    reader = {"label": {"column": "class", "rewards": {"0": 0.0, "1": -1.0}}}
+    metric = {
+        "scorer": {"regex": {"patterns": ["="]}}, "scale": -1, "hit": 0.0,
+        "detector": {"paths": [str(labels)], "label": reader},
+    }  # fmt: skip
+
+    def found(out: str, **changes: Any) -> list[dict[str, Any]]:
+        plain = tree(tiny_run.path, prompts, metrics={"signs": metric}, modes=["none"])
+        plain |= {"sample": None, "models": {"mle": str(tiny_run.path / "models" / "mle")}}
+        recipe = {**plain, "measure": scenario_of(plain, max_tokens=8, **changes)}
+        evaluate(build_part(EvaluationRecipe, recipe, where="test"), tmp_path / out, resume=True)
+        return rows(tmp_path / out)
+
+    label(0, 1, 0, 1, 1, 0)
+    before = found("kept", judged="text")
+    samples = tmp_path / "kept" / "samples" / "mle.none@asked" / "samples.jsonl"
+    written = samples.stat().st_mtime_ns
+    whole = found("kept", judged="whole")
+    assert whole != before
+    assert whole == found("fresh", judged="whole")
+    label(0, 1, 0, 1, 0, 1)
+    relabelled = found("kept", judged="whole")
+    assert relabelled != whole
+    assert relabelled == found("fresh again", judged="whole")
+    assert samples.stat().st_mtime_ns == written
+
+
+def test_tasks_are_run_again_when_their_files_change(
+    tiny_run: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lm_eval", reason="needs the extra `harness`")
+    tasks = tmp_path / "tasks"
+    (tasks / "__pycache__").mkdir(parents=True)
+    calls = []
+
+    def harness(*_: object, **__: object) -> Findings:
+        calls.append((tasks / "own.yaml").read_text())
+        (tasks / "__pycache__" / "own.pyc").write_text(str(len(calls)))
+        return Findings()
+
+    monkeypatch.setattr("valence.stages.abilities.harness", harness)
+    plain = {
+        "models": {"mle": str(tiny_run.path / "models" / "mle")}, "sample": None,
+        "measure": {"harness": {"tasks": ["own"], "include_path": str(tasks)}},
+    }  # fmt: skip
+    recipe = build_part(EvaluationRecipe, plain, where="test")
+    for text in ("task: own", "task: own", "task: own # mended"):
+        (tasks / "own.yaml").write_text(text)
+        evaluate(recipe, tmp_path / "out", resume=True)
+    assert calls == ["task: own", "task: own # mended"]
 
 
 def test_the_command_measures_a_directory(
