@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 
 from valence.cli import app
 from valence.data import Findings
+from valence.errors import MissingExtraError, RecipeError
 from valence.evaluate import evaluate
 from valence.recipe import EvaluationRecipe, build_part
 from valence.run import Result
+from valence.stages.evaluation import check_models
 
 RUNNER = CliRunner()
 HARM = {"harm": {"scorer": "pep8-local", "scale": -1000, "weight": "chars"}}
@@ -265,6 +267,10 @@ def test_an_evaluation_has_a_recipe_too(tiny_run: Result, prompts: Path, tmp_pat
             ["{model}", "--max-tokens", "9", "--set", "measure.guides={calm: nowhere:make}"],
             "cannot load guide",
         ),
+        (["{model}", "--max-tokens", "9", "--mode", "god"], "modes of these models are: none."),
+        (["{model}", "--max-tokens", "9", "--mode", "labelled"], "no model has the mode labelled"),
+        (["{model}", "--max-tokens", "9", "--chat"], "--chat: there are no prompts"),
+        (["{model}", "--max-tokens", "9", "--per-prompt", "1"], "Give --prompts FILE"),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_words(
@@ -279,6 +285,47 @@ def test_what_cannot_be_measured_is_told_in_words(
     assert ended.exit_code == 2, ended.output
     assert told in ended.output.replace("\n", " ")
     assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--mode", "good"], ["--seed", "0"], ["-n", "3"], ["-s", "pep8"], ["--max-tokens", "9"],
+        ["--prompts", "p.txt"], ["--per-prompt", "2"], ["--chat"], ["--text", "a=b"],
+        ["--labelled", "here"], ["--recipe", "other.yaml"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("source", ["demo-measured", "demo"])
+def test_an_option_beside_a_recipe_is_refused_and_not_ignored(
+    source: str, options: list[str], tmp_path: Path
+) -> None:
+    ended = RUNNER.invoke(app, ["measure", source, *options, "--out", str(tmp_path / "out")])
+    assert ended.exit_code == 2
+    name = {"-n": "--count", "-s": "--scorer"}.get(options[0], options[0])
+    assert f"{name} would not be heeded" in ended.output.replace("\n", " ")
+    assert "--set" in ended.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mode_that_only_some_models_have_is_measured_for_these(
+    tiny_run: Result, prompts: Path
+) -> None:
+    plain = tree(tiny_run.path, prompts, modes=["good"])
+    check_models(build_part(EvaluationRecipe, plain, where="test"))
+    plain["models"].pop("ours")
+    with pytest.raises(RecipeError, match="no model has the mode good"):
+        check_models(build_part(EvaluationRecipe, plain, where="test"))
+
+
+def test_a_missing_extra_is_told_before_any_work(
+    tiny_run: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valence.measure.harness.run.find_spec", lambda _: None)
+    model = str(tiny_run.path / "models" / "mle")
+    harness = {"models": {"mle": model}, "sample": None, "measure": {"harness": {"tasks": ["x"]}}}
+    with pytest.raises(MissingExtraError, match="harness"):
+        evaluate(build_part(EvaluationRecipe, harness, where="test"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_reference_is_sampled_once_and_everyone_is_compared_with_it(

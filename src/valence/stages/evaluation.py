@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from valence.annotate import Annotation
-from valence.control import ControlScheme
+from valence.control import ControlScheme, read_scheme
 from valence.errors import MissingFileError, RecipeError
+from valence.guide.modes import modes_of
 from valence.guide.table import check_guides
 from valence.model import load_tokenizer
 from valence.pack import tokenise
@@ -15,6 +16,7 @@ from valence.pack.marks import read_marks
 from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe, SampleRecipe
 from valence.score.table import build_scorer
 from valence.stages.annotation import some_documents, used_rewards
+from valence.stages.asked import check_asked
 from valence.stages.subject import UNBOUNDED, LabelledText, Subject, context_of, subject_of
 from valence.store import digest
 
@@ -23,7 +25,11 @@ FITTED_CHARS = 600_000
 
 
 def check_models(recipe: EvaluationRecipe) -> None:
-    """Raise `MissingFileError` or `ModelError` for what is no checkpoint, before any work."""
+    """Raise `MissingFileError` or `ModelError` for what is no checkpoint, before any work.
+
+    Also what cannot work in other ways raises what it would raise later.
+    """
+    modes: list[str] = []
     for _, _, path in recipe.checkpoints():
         if not (path / "config.json").is_file():
             raise MissingFileError(
@@ -33,6 +39,8 @@ def check_models(recipe: EvaluationRecipe) -> None:
             )
         load_tokenizer(path)
         _check_length(recipe, path)
+        modes += modes_of(read_scheme(path))
+    check_asked(recipe.measure, modes)
     for metric in recipe.measure.metrics.values():
         build_scorer(metric.scorer)
     for guide in recipe.measure.guides.values():
