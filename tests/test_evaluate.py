@@ -14,6 +14,7 @@ from valence.cli import app
 from valence.data import Findings
 from valence.errors import MissingExtraError, RecipeError
 from valence.evaluate import evaluate
+from valence.model import load_tokenizer, text_ids
 from valence.recipe import EvaluationRecipe, build_part
 from valence.run import Result
 from valence.stages.evaluation import check_models
@@ -261,6 +262,7 @@ def test_an_evaluation_has_a_recipe_too(tiny_run: Result, prompts: Path, tmp_pat
         (["{model}", "--set", "measure.scenario={}"], "did you mean `measure.scenarios`?"),
         (["{model}", "--max-tokens", "9", "--labelled", "nowhere"], "not a finished annotation"),
         (["{model}"], "sample.max_tokens: is 256"),
+        (["{model}", "--max-tokens", "128"], "Give 127 at the most"),
         (["{model}", "--resume", "--overwrite"], "Give one of them"),
         (["{model}", "--set", "measure.redteam={}"], "needs a metric"),
         (
@@ -315,6 +317,26 @@ def test_a_mode_that_only_some_models_have_is_measured_for_these(
     plain["models"].pop("ours")
     with pytest.raises(RecipeError, match="no model has the mode good"):
         check_models(build_part(EvaluationRecipe, plain, where="test"))
+
+
+def test_a_prompt_and_what_is_before_it_need_room_too(
+    tiny_run: Result, prompts: Path, tmp_path: Path
+) -> None:
+    """Of a context of 128: EOS, a control token, and a prompt; told before anything is written."""
+    tokenizer = load_tokenizer(tiny_run.path / "models" / "mle")
+    longest = max(len(text_ids(tokenizer, line)) for line in prompts.read_text().splitlines())
+    plain = tree(tiny_run.path, prompts)
+    for modes, before in ((["none", "banned"], 1), (["none", "good"], 2)):
+        for more in (0, 1):
+            tokens = 128 - before - longest + more
+            plain["measure"] = scenario_of(plain, max_tokens=tokens) | {"modes": modes}
+            recipe = build_part(EvaluationRecipe, plain, where="test")
+            if not more:
+                check_models(recipe)
+                continue
+            with pytest.raises(RecipeError, match=f"{before + longest} are taken") as told:
+                check_models(recipe)
+            assert told.value.where == "measure.scenarios.asked.max_tokens"
 
 
 def test_a_missing_extra_is_told_before_any_work(

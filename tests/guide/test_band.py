@@ -159,6 +159,17 @@ def test_no_control_token_is_ever_part_of_the_text(tiny_run: Result, mode: str) 
         assert each.ended or each.tokens == 40
 
 
+def test_a_text_that_the_context_has_no_room_for_says_so(tiny_run: Result) -> None:
+    """Each line takes a control token too, so that of 128 tokens not 126 are text."""
+    checkpoint = load_checkpoint(tiny_run.path / "models" / "conditional")
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=8, seed=1)
+    for most, none in ((126, False), (40, True)):
+        written = dict(generate(checkpoint, checkpoint.scheme, "good", asks, max_tokens=most))
+        short = [not each.ended and each.tokens < most for each in written.values()]
+        assert [each.no_room for each in written.values()] == short
+        assert any(short) is not none
+
+
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(tiny_run: Result) -> None:
     directory = tiny_run.path / "models" / "conditional"
     one, two, other = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,14 @@ def test_the_worst_of_a_reward_is_its_lowest() -> None:
     found = {row.metric: row.value for row in sample_rows(samples, answers, measure)}
     assert found["reward_worst_of_4"] == 1.0
     assert found["reward_hits"] == 0.5  # Below 2.5 is the wrong side.
+
+
+def test_samples_that_ran_out_of_context_have_a_row() -> None:
+    measure = MeasureRecipe(resamples=100)
+    full = replace(sample(0, "a few words", ended=False), no_room=True)
+    rows = {row.metric: row.value for row in sample_rows([full, sample(1, "more")], {}, measure)}
+    assert rows["no_room_share"] == 0.5
+    assert "no_room_share" not in {r.metric for r in sample_rows([sample(1, "x")], {}, measure)}
 
 
 def worst_rows(values: list[float | None], per_prompt: int | None) -> dict[str, Measurement]:

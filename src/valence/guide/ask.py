@@ -24,11 +24,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What the model wrote after a prompt: the text, whether it ended it, its text tokens."""
+    """What the model wrote after a prompt: the text, whether it ended it, its text tokens.
+
+    `no_room`: its context was full before it had the tokens that were asked for. Control tokens
+    that renew a mode take room, and how many a text needs nobody knows before.
+    """
 
     text: str
     ended: bool
     tokens: int
+    no_room: bool = False
 
 
 def asks_for(

@@ -148,7 +148,7 @@ def generate(
             if not row.dropped:
                 done += 1
                 release.give(row, last=True)
-                yield row.number, _written(release, row)
+                yield row.number, _written(release, row, max_tokens)
         if finished and on_progress is not None:
             on_progress(done, len(asks))
 
@@ -209,5 +209,10 @@ def _undisturbed(model: PreTrainedModel, precision: Precision) -> Iterator[None]
             model.train()
 
 
-def _written(release: Release, row: Row) -> Written:
-    return Written(text=release.text(row), ended=row.ended, tokens=row.text)
+def _written(release: Release, row: Row, max_tokens: int) -> Written:
+    return Written(
+        text=release.text(row),
+        ended=row.ended,
+        tokens=row.text,
+        no_room=not row.ended and row.text < max_tokens and len(row.tokens) >= row.limit,
+    )

@@ -182,6 +182,9 @@ class _Rows:
         value = self_bleu(every, 5, seed=self.seed)
         self._add("self_bleu_5", _plain(value, len(texts)), 0)
         self._add("ended_share", self._share({s.index: s.ended for s in self.samples}), 0)
+        if any(sample.no_room for sample in self.samples):
+            cut = self._share({s.index: s.no_room for s in self.samples})
+            self._add("no_room_share", cut, 0)
 
     def _share(self, flags: Mapping[int, bool]) -> Estimate:
         """The share of samples that are flagged, its interval over prompts as that of means."""

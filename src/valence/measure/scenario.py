@@ -133,6 +133,7 @@ def draw(
             text=text.text,
             ended=text.ended,
             tokens=text.tokens,
+            no_room=text.no_room,
         )
 
 

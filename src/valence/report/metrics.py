@@ -38,6 +38,11 @@ _SPREAD: dict[str, Reading] = {
     "ends_in_loop": ("ends in a loop", True, "share of samples; exact interval"),
     "self_bleu_5": ("self-BLEU-5", None, "each sample against the others; high: all alike"),
     "ended_share": ("ended", None, "share of samples that the model ended itself"),
+    "no_room_share": (
+        "context full",
+        True,
+        "share of samples that are shorter than was asked for because the model's context was full",
+    ),
 }
 _GUIDING: dict[str, Reading] = {
     "tokens_through_model_per_token": (

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from transformers import PreTrainedTokenizerFast
 
 from valence.annotate import Annotation
 from valence.control import ControlScheme, read_scheme
 from valence.errors import MissingFileError, RecipeError
-from valence.guide.modes import modes_of
+from valence.guide.modes import UNGUIDED, modes_of
 from valence.guide.table import check_guides
-from valence.model import load_tokenizer
+from valence.measure.scenario import Scenario, scenarios
+from valence.model import load_tokenizer, start_ids
 from valence.pack import tokenise
 from valence.pack.marks import read_marks
-from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe, SampleRecipe
+from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe
 from valence.score.table import build_scorer
 from valence.stages.annotation import some_documents, used_rewards
 from valence.stages.asked import check_asked
@@ -30,6 +33,7 @@ def check_models(recipe: EvaluationRecipe) -> None:
     Also what cannot work in other ways raises what it would raise later.
     """
     modes: list[str] = []
+    asked = tuple(scenarios(recipe.sample, recipe.measure, recipe.seed))
     for _, _, path in recipe.checkpoints():
         if not (path / "config.json").is_file():
             raise MissingFileError(
@@ -37,9 +41,10 @@ def check_models(recipe: EvaluationRecipe) -> None:
                 where=str(path),
                 fix="Give a checkpoint directory, for instance runs/demo/models/conditional.",
             )
-        load_tokenizer(path)
-        _check_length(recipe, path)
-        modes += modes_of(read_scheme(path))
+        own = modes_of(read_scheme(path))
+        wanted = own if recipe.measure.modes is None else recipe.measure.modes
+        _check_length(asked, path, load_tokenizer(path), [mode for mode in own if mode in wanted])
+        modes += own
     check_asked(recipe.measure, modes)
     for metric in recipe.measure.metrics.values():
         build_scorer(metric.scorer)
@@ -50,22 +55,25 @@ def check_models(recipe: EvaluationRecipe) -> None:
         used_rewards(annotation, recipe.measure.labelled.rewards)
 
 
-def _check_length(recipe: EvaluationRecipe, path: Path) -> None:
-    """Raise `RecipeError` for texts that are longer than a model can hold."""
+def _check_length(
+    asked: Sequence[Scenario], path: Path, tokenizer: PreTrainedTokenizerFast, modes: Sequence[str]
+) -> None:
+    """Raise `RecipeError` for texts that a model cannot hold after what stands before them."""
     context = context_of(path, UNBOUNDED)
-    own = recipe.sample or SampleRecipe()
-    asked = {
-        f"measure.scenarios.{name}.max_tokens": scenario.max_tokens or own.max_tokens
-        for name, scenario in recipe.measure.scenarios.items()
-    }
-    if recipe.sample is not None:
-        asked["sample.max_tokens"] = recipe.sample.max_tokens
-    for key, tokens in asked.items():
-        if tokens >= context:
+    band = any(mode not in UNGUIDED for mode in modes)
+    for scenario in asked:
+        longest = max(len(ask.ids) for ask in scenario.asks(tokenizer, 0))
+        room = context - len(start_ids(tokenizer)) - band - longest
+        tokens = scenario.settings.max_tokens
+        if tokens > room:
+            key = f"measure.scenarios.{scenario.name}.max_tokens" if scenario.name else ""
             raise RecipeError(
-                f"is {tokens}, and {path} has a context of {context} tokens",
-                where=key,
-                fix=f"Give fewer than {context}, for instance --max-tokens {context // 2}.",
+                f"is {tokens}, and {path} has a context of {context} tokens, of which"
+                f" {context - room} are taken by the longest prompt and what is before it",
+                where=key or "sample.max_tokens",
+                fix="Give shorter prompts."
+                if room < 1
+                else f"Give {room} at the most, for instance --max-tokens {(room + 1) // 2}.",
             )
 
 

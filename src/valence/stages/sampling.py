@@ -126,7 +126,11 @@ class SampleStages:
             samples.append(sample)
         samples = by_index(samples)
         write_samples(stage.work / "samples.jsonl", samples)
-        stage.facts.update(samples=len(samples), tokens=sum(s.tokens for s in samples))
+        stage.facts.update(
+            samples=len(samples),
+            tokens=sum(s.tokens for s in samples),
+            no_room=sum(s.no_room for s in samples),
+        )
         if self.recipe.guides or self.recipe.certify is not None:
             write_json(stage.work / GUIDED, asdict(guided(samples, guides, ledger)))
         self._begun[name] = scoring
