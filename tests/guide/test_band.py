@@ -46,6 +46,29 @@ def test_what_is_banned_goes_to_the_text_and_not_to_the_end(forced: int | None) 
 
 
 @given(
+    scores=st.lists(st.floats(-9, 9), min_size=7, max_size=7),
+    last=st.integers(0, 6),
+    kind=st.sampled_from(["banned", "lines", "bands"]),
+)
+def test_several_ends_together_are_as_likely_as_one_that_has_it_all(
+    scores: list[float], last: int, kind: str
+) -> None:
+    """And each keeps what the model gives it; nothing else is told them apart from EOS."""
+    lines = torch.cat([ENDS, torch.zeros(2, dtype=torch.bool)])
+    options: dict[str, tuple[object, ...]] = {
+        "banned": (), "lines": (GOOD, lines), "bands": (GOOD, None, [BAD, GOOD]),
+    }  # fmt: skip
+    several = BandProcessor([BAD, GOOD], EOS, *options[kind], ends=[5, 6])  # type: ignore[arg-type]
+    single = BandProcessor([BAD, GOOD], EOS, *options[kind])  # type: ignore[arg-type]
+    ids, given_1V = torch.tensor([[WORD, last]]), torch.tensor([scores]).log_softmax(-1)
+    merged_1V = given_1V.index_fill(1, torch.tensor([5, 6]), -math.inf)
+    merged_1V[0, EOS] = given_1V[0, [EOS, 5, 6]].logsumexp(0)
+    found, expected = several(ids, given_1V)[0], single(ids, merged_1V)[0]
+    torch.testing.assert_close(found[[EOS, 5, 6]], given_1V[0, [EOS, 5, 6]])
+    torch.testing.assert_close(found[1:5], expected[1:5], rtol=1e-4, atol=1e-4)
+
+
+@given(
     scores=st.lists(st.floats(-30, 30), min_size=5, max_size=5),
     last=st.integers(0, 4),
     kind=st.sampled_from(["banned", "lines", "bands"]),

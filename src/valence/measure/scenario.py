@@ -17,7 +17,7 @@ from valence.data import Document, Sample
 from valence.errors import CorpusError
 from valence.guide import Ask, Guide, Ledger, generate
 from valence.model import Checkpoint, text_ids
-from valence.model.chat import chat_ids
+from valence.model.chat import chat_ids, chat_start, turn_ends
 from valence.precision import Precision
 from valence.recipe import CorpusRecipe, MeasureRecipe, SampleRecipe, ScenarioRecipe
 from valence.store import digest
@@ -76,6 +76,7 @@ class Scenario:
         Equal seeds are given to all models, so that differences are not of luck alone.
         """
         asks = []
+        start = chat_start(tokenizer) if self.chat else None
         for number, prompt in enumerate(self.prompts):
             ids = (
                 chat_ids(tokenizer, prompt, self.system)
@@ -83,7 +84,11 @@ class Scenario:
                 else tuple(text_ids(tokenizer, prompt))
             )
             asks += [
-                Ask(ids=ids, seed=(seed, zlib.crc32(self.name.encode()), number, copy))
+                Ask(
+                    ids=ids,
+                    seed=(seed, zlib.crc32(self.name.encode()), number, copy),
+                    start=start,
+                )
                 for copy in range(self.per_prompt)
             ]
         return asks
@@ -121,6 +126,7 @@ def draw(
         precision=precision,
         guides=guides,
         ledger=ledger,
+        ends=turn_ends(checkpoint.tokenizer) if scenario.chat else (),
         on_progress=on_progress,
     )
     for index, text in written:

@@ -62,8 +62,9 @@ def _check_length(
     context = context_of(path, UNBOUNDED)
     band = any(mode not in UNGUIDED for mode in modes)
     for scenario in asked:
-        longest = max(len(ask.ids) for ask in scenario.asks(tokenizer, 0))
-        room = context - len(start_ids(tokenizer)) - band - longest
+        start = start_ids(tokenizer)
+        longest = max(len(ask.prompt(start, ())) for ask in scenario.asks(tokenizer, 0))
+        room = context - band - longest
         tokens = scenario.settings.max_tokens
         if tokens > room:
             key = f"measure.scenarios.{scenario.name}.max_tokens" if scenario.name else ""
