@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +17,10 @@ from transformers import PreTrainedTokenizerFast
 from valence.control import ControlScheme
 from valence.data import Failure, Measurement, Sample, Score
 from valence.errors import CorpusError, MissingFileError, RecipeError
+from valence.guide import Written
 from valence.measure import rewards
 from valence.measure.rewards import sample_rows, values_of
-from valence.measure.scenario import Scenario, read_prompts, scenarios
+from valence.measure.scenario import Scenario, draw, read_prompts, scenarios
 from valence.measure.scoring import Judged, Scoring, judge_texts, judged_text, scoring_pool
 from valence.model import train_tokenizer
 from valence.recipe import MeasureRecipe, MetricRecipe, SampleRecipe, ScenarioRecipe, build_part
@@ -96,6 +101,32 @@ def test_every_sample_has_a_seed_of_its_own(tokenizer: PreTrainedTokenizerFast) 
 
     assert len({*seeds("x", 0), *seeds("x", 1), *seeds("y", 0)}) == 18
     assert seeds("x", 0) == seeds("x", 0)
+
+
+def test_in_a_chat_a_closed_turn_ends_the_text(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no BOS nothing stands before the template."""
+    own = copy.deepcopy(tokenizer)
+    own.add_special_tokens({"additional_special_tokens": ["<|end|>"]})
+    own.bos_token = None
+    own.chat_template = "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"
+    asked = {}
+
+    def generate(*given: Any, **options: Any) -> Iterator[tuple[int, Written]]:
+        asked.update(options, asks=given[3])
+        yield 0, Written(text="x", ended=True, tokens=1)
+
+    monkeypatch.setattr("valence.measure.scenario.generate", generate)
+    checkpoint: Any = SimpleNamespace(tokenizer=own)
+    for chat, ends in ((True, (own.convert_tokens_to_ids("<|end|>"),)), (False, ())):
+        scenario = Scenario(
+            name="x", prompts=("a few",), per_prompt=1, settings=SampleRecipe(), chat=chat
+        )
+        assert list(draw(scenario, checkpoint, None, "none", model_name="m", seed=0))
+        assert asked["ends"] == ends
+        before = asked["asks"][0].prompt((own.eos_token_id,), ())
+        assert (own.eos_token_id in before) is not chat
 
 
 def test_a_prompt_that_spells_a_control_token_is_text(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -244,7 +275,7 @@ def test_intervals_of_samples_that_share_prompts_cover(monkeypatch: pytest.Monke
     looped, varied = "ha " * 12, "a b c d e f"
     truths = {"distinct_2": (1 + 1 / 11) / 2, "repetition_4": (8 / 9) / 2}
     held = dict.fromkeys(names, 0)
-    rng, trials, prompts, each = np.random.default_rng(0), 200, 40, 10
+    rng, trials, prompts, each = np.random.default_rng(0), 120, 40, 5
     for _ in range(trials):
         flags = rng.random((3, prompts * each)) < np.repeat(
             rng.beta(0.5, 0.5, (3, prompts)), each, 1

@@ -7,6 +7,7 @@ log p_model(x). What it costs to have preferences, seen from a strong reference:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -149,7 +150,9 @@ def _ending_alike(band: BandProcessor) -> Hold:
 
     def apply(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         log_KV = band(ids, scores)
-        log_KV[:, band.eos_id] = log_KV[:, band.ends].logsumexp(dim=-1)
+        end_K = log_KV[:, band.ends].logsumexp(dim=-1)
+        log_KV[:, band.ends] = -math.inf
+        log_KV[:, band.eos_id] = end_K
         return log_KV
 
     return apply
