@@ -710,6 +710,7 @@ def test_a_plan_refuses_what_a_run_refuses(place: Path, switches: list[str]) -> 
         "models.mle.objective=mlee",
         "score.scorer=pep9",
         "measure.metrics.file_violations_per_kchar.scorer=pep9",
+        "measure.modes=[god]",
     ):
         outcome = invoke("run", "r.yaml", "--out", "out", "--set", wrong, *switches)
         assert outcome.exit_code == 2, wrong

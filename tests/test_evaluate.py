@@ -11,9 +11,13 @@ import yaml
 from typer.testing import CliRunner
 
 from valence.cli import app
+from valence.data import Findings
+from valence.errors import MissingExtraError, RecipeError
 from valence.evaluate import evaluate
+from valence.model import load_tokenizer, text_ids
 from valence.recipe import EvaluationRecipe, build_part
 from valence.run import Result
+from valence.stages.evaluation import check_models
 
 RUNNER = CliRunner()
 HARM = {"harm": {"scorer": "pep8-local", "scale": -1000, "weight": "chars"}}
@@ -135,6 +139,69 @@ def test_samples_are_kept_with_their_prompts_and_scored_again_without_writing(
     assert {row.metric.partition("@")[0] for row in again.measurements} >= {"marks"}
 
 
+def test_what_results_depend_on_is_measured_anew_and_samples_are_kept(
+    tiny_run: Result, tmp_path: Path
+) -> None:
+    """What is judged, and the labels of a detector: as a fresh run gives it, not as before."""
+    prompts, labels = tmp_path / "prompts.txt", tmp_path / "labels.jsonl"
+    prompts.write_text("a = 1\nb = 2\n")
+
+    def label(*classes: int) -> None:
+        rows = ({"text": f"{'=' * (n % 2)} {n}", "class": c} for n, c in enumerate(classes * 8))
+        labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    reader = {"label": {"column": "class", "rewards": {"0": 0.0, "1": -1.0}}}
+    metric = {
+        "scorer": {"regex": {"patterns": ["="]}}, "scale": -1, "hit": 0.0,
+        "detector": {"paths": [str(labels)], "label": reader},
+    }  # fmt: skip
+
+    def found(out: str, **changes: Any) -> list[dict[str, Any]]:
+        plain = tree(tiny_run.path, prompts, metrics={"signs": metric}, modes=["none"])
+        plain |= {"sample": None, "models": {"mle": str(tiny_run.path / "models" / "mle")}}
+        recipe = {**plain, "measure": scenario_of(plain, max_tokens=8, **changes)}
+        evaluate(build_part(EvaluationRecipe, recipe, where="test"), tmp_path / out, resume=True)
+        return rows(tmp_path / out)
+
+    label(0, 1, 0, 1, 1, 0)
+    before = found("kept", judged="text")
+    samples = tmp_path / "kept" / "samples" / "mle.none@asked" / "samples.jsonl"
+    written = samples.stat().st_mtime_ns
+    whole = found("kept", judged="whole")
+    assert whole != before
+    assert whole == found("fresh", judged="whole")
+    label(0, 1, 0, 1, 0, 1)
+    relabelled = found("kept", judged="whole")
+    assert relabelled != whole
+    assert relabelled == found("fresh again", judged="whole")
+    assert samples.stat().st_mtime_ns == written
+
+
+def test_tasks_are_run_again_when_their_files_change(
+    tiny_run: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lm_eval", reason="needs the extra `harness`")
+    tasks = tmp_path / "tasks"
+    (tasks / "__pycache__").mkdir(parents=True)
+    calls = []
+
+    def harness(*_: object, **__: object) -> Findings:
+        calls.append((tasks / "own.yaml").read_text())
+        (tasks / "__pycache__" / "own.pyc").write_text(str(len(calls)))
+        return Findings()
+
+    monkeypatch.setattr("valence.stages.abilities.harness", harness)
+    plain = {
+        "models": {"mle": str(tiny_run.path / "models" / "mle")}, "sample": None,
+        "measure": {"harness": {"tasks": ["own"], "include_path": str(tasks)}},
+    }  # fmt: skip
+    recipe = build_part(EvaluationRecipe, plain, where="test")
+    for text in ("task: own", "task: own", "task: own # mended"):
+        (tasks / "own.yaml").write_text(text)
+        evaluate(recipe, tmp_path / "out", resume=True)
+    assert calls == ["task: own", "task: own # mended"]
+
+
 def test_the_command_measures_a_directory(
     tiny_run: Result, prompts: Path, texts: Path, tmp_path: Path
 ) -> None:
@@ -195,12 +262,17 @@ def test_an_evaluation_has_a_recipe_too(tiny_run: Result, prompts: Path, tmp_pat
         (["{model}", "--set", "measure.scenario={}"], "did you mean `measure.scenarios`?"),
         (["{model}", "--max-tokens", "9", "--labelled", "nowhere"], "not a finished annotation"),
         (["{model}"], "sample.max_tokens: is 256"),
+        (["{model}", "--max-tokens", "128"], "Give 127 at the most"),
         (["{model}", "--resume", "--overwrite"], "Give one of them"),
         (["{model}", "--set", "measure.redteam={}"], "needs a metric"),
         (
             ["{model}", "--max-tokens", "9", "--set", "measure.guides={calm: nowhere:make}"],
             "cannot load guide",
         ),
+        (["{model}", "--max-tokens", "9", "--mode", "god"], "modes of these models are: none."),
+        (["{model}", "--max-tokens", "9", "--mode", "labelled"], "no model has the mode labelled"),
+        (["{model}", "--max-tokens", "9", "--chat"], "--chat: there are no prompts"),
+        (["{model}", "--max-tokens", "9", "--per-prompt", "1"], "Give --prompts FILE"),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_words(
@@ -215,6 +287,67 @@ def test_what_cannot_be_measured_is_told_in_words(
     assert ended.exit_code == 2, ended.output
     assert told in ended.output.replace("\n", " ")
     assert "Traceback" not in ended.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--mode", "good"], ["--seed", "0"], ["-n", "3"], ["-s", "pep8"], ["--max-tokens", "9"],
+        ["--prompts", "p.txt"], ["--per-prompt", "2"], ["--chat"], ["--text", "a=b"],
+        ["--labelled", "here"], ["--recipe", "other.yaml"],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("source", ["demo-measured", "demo"])
+def test_an_option_beside_a_recipe_is_refused_and_not_ignored(
+    source: str, options: list[str], tmp_path: Path
+) -> None:
+    ended = RUNNER.invoke(app, ["measure", source, *options, "--out", str(tmp_path / "out")])
+    assert ended.exit_code == 2
+    name = {"-n": "--count", "-s": "--scorer"}.get(options[0], options[0])
+    assert f"{name} would not be heeded" in ended.output.replace("\n", " ")
+    assert "--set" in ended.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mode_that_only_some_models_have_is_measured_for_these(
+    tiny_run: Result, prompts: Path
+) -> None:
+    plain = tree(tiny_run.path, prompts, modes=["good"])
+    check_models(build_part(EvaluationRecipe, plain, where="test"))
+    plain["models"].pop("ours")
+    with pytest.raises(RecipeError, match="no model has the mode good"):
+        check_models(build_part(EvaluationRecipe, plain, where="test"))
+
+
+def test_a_prompt_and_what_is_before_it_need_room_too(
+    tiny_run: Result, prompts: Path, tmp_path: Path
+) -> None:
+    """Of a context of 128: EOS, a control token, and a prompt; told before anything is written."""
+    tokenizer = load_tokenizer(tiny_run.path / "models" / "mle")
+    longest = max(len(text_ids(tokenizer, line)) for line in prompts.read_text().splitlines())
+    plain = tree(tiny_run.path, prompts)
+    for modes, before in ((["none", "banned"], 1), (["none", "good"], 2)):
+        for more in (0, 1):
+            tokens = 128 - before - longest + more
+            plain["measure"] = scenario_of(plain, max_tokens=tokens) | {"modes": modes}
+            recipe = build_part(EvaluationRecipe, plain, where="test")
+            if not more:
+                check_models(recipe)
+                continue
+            with pytest.raises(RecipeError, match=f"{before + longest} are taken") as told:
+                check_models(recipe)
+            assert told.value.where == "measure.scenarios.asked.max_tokens"
+
+
+def test_a_missing_extra_is_told_before_any_work(
+    tiny_run: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valence.measure.harness.run.find_spec", lambda _: None)
+    model = str(tiny_run.path / "models" / "mle")
+    harness = {"models": {"mle": model}, "sample": None, "measure": {"harness": {"tasks": ["x"]}}}
+    with pytest.raises(MissingExtraError, match="harness"):
+        evaluate(build_part(EvaluationRecipe, harness, where="test"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_reference_is_sampled_once_and_everyone_is_compared_with_it(

@@ -102,7 +102,8 @@ class Sample:
     """One text that a model wrote.
 
     `ended` tells whether the model ended it itself (EOS) or ran into the length limit;
-    `tokens` counts text tokens, control tokens never among them.
+    `tokens` counts text tokens, control tokens never among them; `no_room` that the model's context
+    was full before it had the tokens that were asked for.
     """
 
     model: str
@@ -113,6 +114,7 @@ class Sample:
     text: str
     ended: bool
     tokens: int
+    no_room: bool = False
 
 
 LOSS = "loss_per_text_token"

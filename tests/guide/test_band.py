@@ -46,6 +46,29 @@ def test_what_is_banned_goes_to_the_text_and_not_to_the_end(forced: int | None) 
 
 
 @given(
+    scores=st.lists(st.floats(-9, 9), min_size=7, max_size=7),
+    last=st.integers(0, 6),
+    kind=st.sampled_from(["banned", "lines", "bands"]),
+)
+def test_several_ends_together_are_as_likely_as_one_that_has_it_all(
+    scores: list[float], last: int, kind: str
+) -> None:
+    """And each keeps what the model gives it; nothing else is told them apart from EOS."""
+    lines = torch.cat([ENDS, torch.zeros(2, dtype=torch.bool)])
+    options: dict[str, tuple[object, ...]] = {
+        "banned": (), "lines": (GOOD, lines), "bands": (GOOD, None, [BAD, GOOD]),
+    }  # fmt: skip
+    several = BandProcessor([BAD, GOOD], EOS, *options[kind], ends=[5, 6])  # type: ignore[arg-type]
+    single = BandProcessor([BAD, GOOD], EOS, *options[kind])  # type: ignore[arg-type]
+    ids, given_1V = torch.tensor([[WORD, last]]), torch.tensor([scores]).log_softmax(-1)
+    merged_1V = given_1V.index_fill(1, torch.tensor([5, 6]), -math.inf)
+    merged_1V[0, EOS] = given_1V[0, [EOS, 5, 6]].logsumexp(0)
+    found, expected = several(ids, given_1V)[0], single(ids, merged_1V)[0]
+    torch.testing.assert_close(found[[EOS, 5, 6]], given_1V[0, [EOS, 5, 6]])
+    torch.testing.assert_close(found[1:5], expected[1:5], rtol=1e-4, atol=1e-4)
+
+
+@given(
     scores=st.lists(st.floats(-30, 30), min_size=5, max_size=5),
     last=st.integers(0, 4),
     kind=st.sampled_from(["banned", "lines", "bands"]),
@@ -157,6 +180,17 @@ def test_no_control_token_is_ever_part_of_the_text(tiny_run: Result, mode: str) 
         assert not any(token in each.text for token in known.tokens)
         assert each.tokens <= 40
         assert each.ended or each.tokens == 40
+
+
+def test_a_text_that_the_context_has_no_room_for_says_so(tiny_run: Result) -> None:
+    """Each line takes a control token too, so that of 128 tokens not 126 are text."""
+    checkpoint = load_checkpoint(tiny_run.path / "models" / "conditional")
+    asks = asks_for(checkpoint.tokenizer, [""], per_prompt=8, seed=1)
+    for most, none in ((126, False), (40, True)):
+        written = dict(generate(checkpoint, checkpoint.scheme, "good", asks, max_tokens=most))
+        short = [not each.ended and each.tokens < most for each in written.values()]
+        assert [each.no_room for each in written.values()] == short
+        assert any(short) is not none
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(tiny_run: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -15,6 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor, MambaConfig, MambaFo
 
 from valence.errors import ModelError
 from valence.guide import Ask, Processed, Written, asks_for, generate
+from valence.guide.modes import hold
 from valence.model import Checkpoint
 
 FAMILIES = [
@@ -54,6 +56,68 @@ def test_greedy_decoding_is_that_of_transformers(family: str, dtype: torch.dtype
         words = [f"w{token}" for token in expected if token != EOS]
         assert found[number].text.split() == words
         assert (found[number].ended, found[number].tokens) == (ended, len(words))
+
+
+def with_ends(told: list[int], special: tuple[str, ...]) -> Checkpoint:
+    """A model that names ends in its generation config, of a tokenizer with special words."""
+    used = checkpoint("qwen3")
+    used.model.generation_config.eos_token_id = told
+    used.tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
+    return used
+
+
+def greedy_words() -> list[int]:
+    """Words of the greedy texts, the likeliest to come again first."""
+    found = write(ready("qwen3"), asks_for(tokenizer(), PROMPTS, per_prompt=1, seed=0),
+                  temperature=0.0, max_tokens=20)  # fmt: skip
+    words = [int(word[1:]) for text in found.values() for word in text.text.split()[1:]]
+    return [word for word, _ in Counter(words).most_common()]
+
+
+def test_a_text_ends_where_that_of_transformers_does_with_several_ends() -> None:
+    ends = greedy_words()[:2]
+    used = with_ends([EOS, *ends], tuple(f"w{end}" for end in ends))
+    asks = asks_for(tokenizer(), PROMPTS, per_prompt=1, seed=0)
+    found, stopped = write(used, asks, temperature=0.0, max_tokens=20), 0
+    for number, prompt in enumerate(PROMPTS):
+        ids = torch.tensor([[EOS, *tokenizer()(prompt)["input_ids"]]])
+        config = GenerationConfig(
+            do_sample=False, max_new_tokens=20, eos_token_id=[EOS, *ends], pad_token_id=EOS
+        )
+        out = used.model.generate(
+            ids, attention_mask=torch.ones_like(ids), generation_config=config
+        )[0, ids.shape[1] :].tolist()
+        words = [token for token in out if token not in (EOS, *ends)]
+        assert found[number].text.split() == [f"w{token}" for token in words]
+        assert found[number].ended == (out[-1] in (EOS, *ends))
+        stopped += out[-1] in ends
+    assert stopped
+
+
+def test_an_end_is_special_and_no_control_token() -> None:
+    one, other, third = greedy_words()[:3]
+    used = with_ends([EOS, one, other], (f"w{one}", f"w{third}"))
+    assert hold(used, (), "none")[1].ends.tolist() == [EOS, one]  # The other is a word of text.
+    assert hold(used, (), "none", ends=[third, other])[1].ends.tolist() == sorted([EOS, one, third])
+    # A model with control tokens is one of ours: EOS, and what is asked for.
+    assert hold(used, (one,), "none")[1].ends.tolist() == [EOS]
+    assert hold(used, (one,), "none", ends=[one, third])[1].ends.tolist() == [EOS, third]
+    # A special token that ends nothing is banned, as ever.
+    assert hold(used, (), "none")[1].banned.tolist() == [third]
+
+
+@pytest.mark.parametrize("start", [None, (), (3, 4)])
+def test_an_ask_may_have_a_start_of_its_own(start: tuple[int, ...] | None) -> None:
+    used = ready("qwen3")
+    ask = Ask(ids=(5, 6), seed=(0,), start=start)
+    (text,) = write(used, [ask], temperature=0.0).values()
+    ids = torch.tensor([[*((EOS,) if start is None else start), 5, 6]])
+    config = GenerationConfig(
+        do_sample=False, max_new_tokens=12, eos_token_id=EOS, pad_token_id=EOS
+    )
+    out = used.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)
+    expected = [f"w{token}" for token in out[0, ids.shape[1] :].tolist() if token != EOS]
+    assert text.text.split() == expected
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gemma3"])

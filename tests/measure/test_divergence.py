@@ -55,6 +55,18 @@ def test_a_sample_counts_its_tokens_and_its_end() -> None:
     assert likelihood(checkpoint, "none", sample("", ended=False)) == 0
 
 
+def test_the_end_of_a_text_is_any_of_the_tokens_that_end_it() -> None:
+    """A text does not tell by which of them it ended."""
+    checkpoint = tiny_checkpoint()
+    eos = checkpoint.tokenizer.eos_token_id
+    _, good = SCHEME.token_ids(checkpoint.tokenizer)
+    checkpoint.model.generation_config.eos_token_id = [eos, good]
+    with torch.no_grad():
+        first = checkpoint.model(torch.tensor([[eos]])).logits[0, 0].double().softmax(-1)
+    (found,) = log_likelihoods(checkpoint, None, "none", [sample("")], window=128).nats
+    assert found == pytest.approx(float((first[eos] + first[good]).log()), abs=1e-5)
+
+
 def test_only_what_follows_the_prompt_is_counted() -> None:
     checkpoint = tiny_checkpoint()
     whole = likelihood(checkpoint, "none", sample(TEXT))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from valence.control import ControlScheme
-from valence.data import Failure, Sample, Score
-from valence.errors import CorpusError, MissingFileError
+from valence.data import Failure, Measurement, Sample, Score
+from valence.errors import CorpusError, MissingFileError, RecipeError
+from valence.guide import Written
+from valence.measure import rewards
 from valence.measure.rewards import sample_rows, values_of
-from valence.measure.scenario import Scenario, read_prompts, scenarios
+from valence.measure.scenario import Scenario, draw, read_prompts, scenarios
 from valence.measure.scoring import Judged, Scoring, judge_texts, judged_text, scoring_pool
 from valence.model import train_tokenizer
-from valence.recipe import MeasureRecipe, MetricRecipe, SampleRecipe, ScenarioRecipe
+from valence.recipe import MeasureRecipe, MetricRecipe, SampleRecipe, ScenarioRecipe, build_part
 from valence.score.table import build_scorer
 
 BAD = {"regex": {"patterns": ["bad"]}}
@@ -81,7 +89,7 @@ def test_settings_of_a_scenario_replace_those_of_the_sample(tmp_path: Path) -> N
     assert (free.count, asked.count) == (10, 6)
     assert (asked.settings.max_tokens, asked.settings.temperature) == (5, 0.7)
     assert (free.metric("harm"), asked.metric("harm")) == ("harm", "harm@asked")
-    assert asked.clustered and not free.clustered
+    assert asked.of_each == 3 and free.of_each is None
     (alone,) = scenarios(None, measure, 0)
     assert alone.name == "asked"
 
@@ -93,6 +101,32 @@ def test_every_sample_has_a_seed_of_its_own(tokenizer: PreTrainedTokenizerFast) 
 
     assert len({*seeds("x", 0), *seeds("x", 1), *seeds("y", 0)}) == 18
     assert seeds("x", 0) == seeds("x", 0)
+
+
+def test_in_a_chat_a_closed_turn_ends_the_text(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no BOS nothing stands before the template."""
+    own = copy.deepcopy(tokenizer)
+    own.add_special_tokens({"additional_special_tokens": ["<|end|>"]})
+    own.bos_token = None
+    own.chat_template = "{% for m in messages %}{{ m['content'] }}<|end|>{% endfor %}"
+    asked = {}
+
+    def generate(*given: Any, **options: Any) -> Iterator[tuple[int, Written]]:
+        asked.update(options, asks=given[3])
+        yield 0, Written(text="x", ended=True, tokens=1)
+
+    monkeypatch.setattr("valence.measure.scenario.generate", generate)
+    checkpoint: Any = SimpleNamespace(tokenizer=own)
+    for chat, ends in ((True, (own.convert_tokens_to_ids("<|end|>"),)), (False, ())):
+        scenario = Scenario(
+            name="x", prompts=("a few",), per_prompt=1, settings=SampleRecipe(), chat=chat
+        )
+        assert list(draw(scenario, checkpoint, None, "none", model_name="m", seed=0))
+        assert asked["ends"] == ends
+        before = asked["asks"][0].prompt((own.eos_token_id,), ())
+        assert (own.eos_token_id in before) is not chat
 
 
 def test_a_prompt_that_spells_a_control_token_is_text(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -156,9 +190,13 @@ def test_rows_of_a_scenario_are_over_prompts_and_count_what_failed() -> None:
     assert (harm.count, harm.failures) == (7, 1)
     hits = found["harm_hits@asked"]
     assert (hits.value, hits.count, hits.failures) == (3 / 7, 7, 1)
-    # The first prompt has one value only, so it has no worst of two.
+    # The first prompt has one value only, so it has no worst of two, and that is told.
     worst = [max(values[a], values[a + 1]) for a in (2, 4, 6)]
-    assert found["harm_worst_of_2@asked"].value == pytest.approx(sum(worst) / 3)
+    row = found["harm_worst_of_2@asked"]
+    assert row.value == pytest.approx(sum(worst) / 3)
+    assert (row.count, row.failures) == (3, 2)
+    left_out = found["harm_worst_of_2_left_out@asked"]
+    assert (left_out.value, left_out.count) == (1 / 4, 4)
 
 
 def test_the_worst_of_a_reward_is_its_lowest() -> None:
@@ -172,3 +210,86 @@ def test_the_worst_of_a_reward_is_its_lowest() -> None:
     found = {row.metric: row.value for row in sample_rows(samples, answers, measure)}
     assert found["reward_worst_of_4"] == 1.0
     assert found["reward_hits"] == 0.5  # Below 2.5 is the wrong side.
+
+
+def test_samples_that_ran_out_of_context_have_a_row() -> None:
+    measure = MeasureRecipe(resamples=100)
+    full = replace(sample(0, "a few words", ended=False), no_room=True)
+    rows = {row.metric: row.value for row in sample_rows([full, sample(1, "more")], {}, measure)}
+    assert rows["no_room_share"] == 0.5
+    assert "no_room_share" not in {r.metric for r in sample_rows([sample(1, "x")], {}, measure)}
+
+
+def worst_rows(values: list[float | None], per_prompt: int | None) -> dict[str, Measurement]:
+    """Rows of the worst of two; None is a sample that could not be scored."""
+    failed = Failure(stage="measure", kind="syntax", message="broken")
+    answers = {
+        n: Judged(chars=1, result=failed if value is None else Score(value=value))
+        for n, value in enumerate(values)
+    }
+    metric = MetricRecipe(scorer="pep8", worst_of=2)
+    measure = MeasureRecipe(metrics={"reward": metric}, resamples=100)
+    samples = [sample(n, "x") for n in range(len(values))]
+    found = sample_rows(samples, {"reward": answers}, measure, per_prompt=per_prompt)
+    return {row.metric: row for row in found if "worst" in row.metric}
+
+
+def test_the_worst_of_several_is_of_one_prompt_and_never_across_prompts() -> None:
+    """Four prompts with a sample each say nothing of the worst of two of a prompt."""
+    values: list[float | None] = [1.0, 2.0, 3.0, 4.0]
+    row = worst_rows(values, 1)["reward_worst_of_2"]
+    assert (row.value, row.count, row.failures) == (None, 0, 4)
+    assert worst_rows(values, 1)["reward_worst_of_2_left_out"].value == 1.0
+    # Without prompts all samples are one group: nobody chose among them.
+    (alone,) = worst_rows(values, None).values()
+    assert alone.value == pytest.approx(np.mean([1, 1, 1, 2, 2, 3]))
+
+
+def test_of_one_prompt_that_is_left_there_is_no_interval() -> None:
+    """It would be one over the samples of that prompt, beside others over prompts."""
+    row = worst_rows([1.0, 2.0, 3.0, None, 4.0, None, None, 5.0, 6.0], 3)["reward_worst_of_2"]
+    assert (row.count, row.failures) == (2, 4)
+    row = worst_rows([1.0, 2.0, 3.0, None, 4.0, None], 3)["reward_worst_of_2"]
+    assert row.value == pytest.approx(4 / 3)
+    assert (row.low, row.high, row.count, row.failures) == (None, None, 1, 3)
+
+
+def test_a_scenario_with_too_few_samples_of_a_prompt_for_the_worst_is_refused() -> None:
+    tree = {
+        "metrics": {"harm": {"scorer": "pep8", "worst_of": 3}},
+        "scenarios": {"asked": {"prompts": "p.txt", "per_prompt": 2}},
+    }
+    with pytest.raises(RecipeError, match="per_prompt is 2: give 3 or more"):
+        build_part(MeasureRecipe, tree, where="here")
+
+
+def test_intervals_of_samples_that_share_prompts_cover(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts differ in all that is measured; of independent samples 60% would hold."""
+    monkeypatch.setattr(rewards, "self_bleu", lambda *_, **__: None)
+    monkeypatch.setattr(rewards, "distinct_corpus", lambda *_, **__: None)
+    metric = MetricRecipe(scorer="pep8", failures_as="broken")
+    measure = MeasureRecipe(metrics={"reward": metric}, resamples=200)
+    failed = Failure(stage="measure", kind="syntax", message="broken")
+    names = ("broken", "ended_share", "ends_in_loop", "distinct_2", "repetition_4")
+    # Shares and means of what is drawn below, each with probability 1/2 or for all samples.
+    looped, varied = "ha " * 12, "a b c d e f"
+    truths = {"distinct_2": (1 + 1 / 11) / 2, "repetition_4": (8 / 9) / 2}
+    held = dict.fromkeys(names, 0)
+    rng, trials, prompts, each = np.random.default_rng(0), 120, 40, 5
+    for _ in range(trials):
+        flags = rng.random((3, prompts * each)) < np.repeat(
+            rng.beta(0.5, 0.5, (3, prompts)), each, 1
+        )
+        samples = [
+            sample(n, looped if loops else varied, ended=bool(ended))
+            for n, (loops, ended) in enumerate(zip(flags[0], flags[1], strict=True))
+        ]
+        answers = {
+            n: Judged(chars=1, result=failed if flag else Score(value=0.0))
+            for n, flag in enumerate(flags[2])
+        }
+        for row in sample_rows(samples, {"reward": answers}, measure, per_prompt=each):
+            if row.metric in held and row.low is not None and row.high is not None:
+                held[row.metric] += row.low <= truths.get(row.metric, 0.5) <= row.high
+    for name in names:
+        assert 0.9 <= held[name] / trials <= 0.99, (name, held[name] / trials)

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from valence.control import ControlScheme
 from valence.errors import ModelError
 from valence.model import start_ids, train_tokenizer
-from valence.model.chat import chat_ids
+from valence.model.chat import chat_ids, chat_start, turn_ends
 
 TEMPLATE = (
     "{{ '<|endoftext|>' }}{% for m in messages %}<|good|>{{ m['role'] }}:"
@@ -31,6 +31,42 @@ def test_a_turn_stands_in_the_template(tokenizer: PreTrainedTokenizerFast) -> No
     assert ids[0] == good and start_ids(tokenizer)[0] not in ids
     expected = "<|good|>system: be kind\n<|good|>user: hello <|bad|>{{ 1 }}\nassistant:"
     assert tokenizer.decode(ids) == expected
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (CHATML, "<|im_end|>"),
+        (CHATML.replace("<|im_end|>\n", " <|eot|> "), "<|eot|>"),
+        (CHATML.replace("<|im_end|>", " said.<|im_end|>"), None),
+        (CHATML.replace("<|im_end|>", ""), None),
+        ("{{ raise_exception('no') }}", None),
+        ("nothing of it<|im_end|>", None),
+    ],
+)
+def test_what_closes_a_turn_is_found_in_the_template(
+    tokenizer: PreTrainedTokenizerFast, template: str, end: str | None
+) -> None:
+    marks = ["<|im_start|>", "<|im_end|>", "<|eot|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    tokenizer.chat_template = template
+    expected = () if end is None else (tokenizer.convert_tokens_to_ids(end),)
+    assert turn_ends(tokenizer) == expected
+
+
+def test_without_bos_nothing_stands_before_a_template(tokenizer: PreTrainedTokenizerFast) -> None:
+    """EOS stands for BOS before a document; before a turn it would be the end of another."""
+    assert chat_start(tokenizer) == start_ids(tokenizer)
+    tokenizer.bos_token = None
+    assert chat_start(tokenizer) == () != start_ids(tokenizer)
+    tokenizer.chat_template = tokenizer.eos_token + TEMPLATE
+    assert chat_ids(tokenizer, "hello")[0] == tokenizer.eos_token_id
 
 
 def test_text_stays_text_afterwards(tokenizer: PreTrainedTokenizerFast) -> None:

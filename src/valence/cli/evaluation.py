@@ -46,7 +46,9 @@ def measure_command(
         Path | None,
         typer.Option(help="A file of prompts to continue (key `text`, or lines)."),
     ] = None,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Samples of each prompt.")] = 1,
+    per_prompt: Annotated[
+        int | None, typer.Option(min=1, help="Samples of each prompt; 1 by default.")
+    ] = None,
     chat: Annotated[bool, typer.Option("--chat", help="Prompts are what a user says.")] = False,
     text: Annotated[
         list[str] | None,
@@ -70,6 +72,15 @@ def measure_command(
 ) -> None:
     """Measure what models say, in which mode, and how sure that is."""
     if len(models) == 1 and not _is_model(models[0]):
+        _refuse(
+            models[0],
+            {
+                "--recipe": recipe, "--scorer": scorers, "--prompts": prompts,
+                "--per-prompt": per_prompt, "--chat": chat, "--text": text,
+                "--labelled": labelled, "--count": count, "--max-tokens": max_tokens,
+                "--mode": mode, "--seed": seed,
+            },
+        )  # fmt: skip
         _measure_recipe(models[0], out_dir, overrides, resume, overwrite, dry_run)
         return
     from valence.recipe import EvaluationRecipe, build_part, override, read_tree
@@ -86,8 +97,14 @@ def measure_command(
         measure.setdefault("metrics", {}).update(_metrics(scorers))
     if prompts is not None:
         measure.setdefault("scenarios", {})["prompts"] = {
-            "prompts": str(prompts), "per_prompt": per_prompt, "chat": chat,
+            "prompts": str(prompts), "per_prompt": per_prompt or 1, "chat": chat,
         }  # fmt: skip
+    elif per_prompt is not None or chat:
+        raise RecipeError(
+            "there are no prompts that it could be about",
+            where="--chat" if chat else "--per-prompt",
+            fix="Give --prompts FILE with it; scenarios of a recipe say it themselves.",
+        )
     for one in text or []:
         name, path = _pair(one, "--text")
         measure.setdefault("ability", {}).setdefault("texts", {})[name] = {"path": path}
@@ -101,6 +118,18 @@ def measure_command(
         build_part(EvaluationRecipe, tree, where=recipe or "command line"),
         out_dir, resume, overwrite, dry_run,
     )  # fmt: skip
+
+
+def _refuse(source: str, options: dict[str, Any]) -> None:
+    """Raise `RecipeError` for options beside a recipe, which says itself what they say."""
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    if given:
+        raise RecipeError(
+            f"{', '.join(given)} would not be heeded: the recipe says what is measured, and how",
+            where=source,
+            fix="Leave them out, and change the recipe, or its keys with --set (for instance"
+            " --set seed=1 --set 'measure.modes=[good]' --set sample.count=64).",
+        )
 
 
 def _measure_recipe(

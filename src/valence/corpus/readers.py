@@ -42,6 +42,7 @@ __all__ = [
     "Piece",
     "corpus_stamp",
     "highest_rank",
+    "input_files",
     "is_held_out",
     "plan_pieces",
     "rank",
@@ -215,13 +216,16 @@ def _pieces(recipe: CorpusRecipe, piece_bytes: int) -> Iterator[Piece]:
     elif recipe.reader == "datasets":
         yield from DATASET.plan(recipe.paths[0], recipe, piece_bytes)
     else:
-        for path in _files(recipe.paths):
+        for path in input_files(recipe.paths):
             form = SUFFIXES.get(suffix_of(path), "text")
             yield from FORMATS[form].plan(path, recipe, piece_bytes)
 
 
-def _files(patterns: Iterable[str]) -> Iterator[str]:
-    """The files of paths, folders and globs: sorted within each, each file once."""
+def input_files(patterns: Iterable[str]) -> Iterator[str]:
+    """The files of paths, folders and globs: sorted within each, each file once.
+
+    Raises `MissingFileError` for one that matches nothing.
+    """
     seen: set[str] = set()
     for pattern in patterns:
         matches = sorted(_expand(pattern))

@@ -12,20 +12,20 @@ import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
 
-def ban(scores_NV: torch.Tensor, banned: torch.Tensor, eos_id: int) -> torch.Tensor:
+def ban(scores_NV: torch.Tensor, banned: torch.Tensor, ends: int | torch.Tensor) -> torch.Tensor:
     """Log-probabilities [N, V] without some tokens, whose probability goes to the text.
 
-    EOS keeps what the model gives it. Were it renormalised too, texts would end early: where a
-    conditional model writes a control token, text has next to no probability, and EOS beside it
-    would have ten times its own.
+    EOS, or all of several `ends` [E], keep what the model gives them. Were they renormalised too,
+    texts would end early: where a conditional model writes a control token, text has next to no
+    probability, and EOS beside it would have ten times its own.
     """
     log_NV = scores_NV.float().log_softmax(dim=-1)
-    eos_N = log_NV[:, eos_id].clone()
+    end_NE = log_NV[:, ends].clone()
     lost_N = log_NV[:, banned].logsumexp(dim=-1)
     text_NV = log_NV.index_fill_(1, banned, -math.inf)
-    text_NV[:, eos_id] = -math.inf
+    text_NV[:, ends] = -math.inf
     text_NV += _gain(text_NV.logsumexp(dim=-1), lost_N)[:, None]
-    text_NV[:, eos_id] = eos_N
+    text_NV[:, ends] = end_NE
     return text_NV
 
 
@@ -41,10 +41,11 @@ def _gain(text_N: torch.Tensor, lost_N: torch.Tensor) -> torch.Tensor:
 class BandProcessor(LogitsProcessor):
     """Bans control tokens everywhere, and forces one of them where a segment starts.
 
-    At a segment start the text may still end: EOS keeps the probability that the model
-    gives it, and all other probability goes to the forced token. Where the text does not
-    tell that a segment starts, the model does: what it gives to any of the `bands` goes to
-    the forced token. The token after a control token is text. Gives log-probabilities.
+    At a segment start the text may still end: EOS, and whatever else ends a text, keep the
+    probability that the model gives them, and all other probability goes to the forced token.
+    Where the text does not tell that a segment starts, the model does: what it gives to any of
+    the `bands` goes to the forced token. The token after a control token is text. Gives
+    log-probabilities.
     """
 
     def __init__(
@@ -54,22 +55,31 @@ class BandProcessor(LogitsProcessor):
         forced: int | None = None,
         segment_ends: torch.Tensor | None = None,
         bands: Sequence[int] = (),
+        *,
+        ends: Sequence[int] = (),
     ) -> None:
         """`control_ids`: what is banned, other special tokens too if there are any.
 
+        `ends` are tokens beside EOS that end a text, as those that close a turn of a chat.
         `segment_ends` [V] marks the tokens that end a segment, `bands` are the control tokens
         that the model may write of itself; one of them is needed with `forced`.
         """
         if forced is not None and segment_ends is None and not bands:
             raise ValueError("a forced control token needs segment_ends or bands")
         self.eos_id, self.forced, self.segment_ends = eos_id, forced, segment_ends
+        self.ends = torch.tensor(list(dict.fromkeys((eos_id, *ends))), dtype=torch.long)
         self.banned = torch.tensor(control_ids, dtype=torch.long)
         others = [token for token in control_ids if token not in set(bands)]
         self.others = torch.tensor(others, dtype=torch.long)
         self.bands = torch.tensor(bands, dtype=torch.long)
 
+    @property
+    def never(self) -> torch.Tensor:
+        """Tokens that are no text: what is banned, and what ends it."""
+        return torch.cat([self.banned, self.ends])
+
     def choosing(self, last_N: torch.Tensor) -> torch.Tensor | None:
-        """After which last tokens nothing but the forced token or EOS may come [N].
+        """After which last tokens nothing but the forced token or an end may come [N].
 
         It is the model's choice whether to end, not one among words: neither temperature nor
         top-p has a say. None where that is never so.
@@ -81,27 +91,27 @@ class BandProcessor(LogitsProcessor):
         """Next-token log-probabilities [N, V] for the tokens so far [N, T]."""
         self._move(scores.device)
         if self.forced is None:
-            return ban(scores, self.banned, self.eos_id)
+            return ban(scores, self.banned, self.ends)
         last_N = input_ids[:, -1]
         log_NV = scores.float().log_softmax(dim=-1)
-        eos_N = log_NV[:, self.eos_id].clone()
+        end_NE = log_NV[:, self.ends].clone()
         lost_N = log_NV[:, self.others].logsumexp(dim=-1)
         bands_N = log_NV[:, self.bands].logsumexp(dim=-1)
         after_N = torch.isin(last_N, self.bands)
         held_N = bands_N.masked_fill(after_N, -math.inf)
         lost_N = torch.where(after_N, torch.logaddexp(lost_N, bands_N), lost_N)
         held_NV = log_NV.index_fill_(1, self.banned, -math.inf)
-        held_NV[:, self.eos_id] = -math.inf
+        held_NV[:, self.ends] = -math.inf
         text_N = held_NV.logsumexp(dim=-1)
         held_NV += _gain(text_N, lost_N)[:, None]
-        held_NV[:, self.eos_id] = eos_N
+        held_NV[:, self.ends] = end_NE
         held_NV[:, self.forced] = held_N
         if self.segment_ends is None:
             return held_NV
         # No branch on whether a segment starts anywhere: an accelerator would wait for it.
         starts_N = self.segment_ends[last_N]
         held_NV.masked_fill_(starts_N[:, None], -math.inf)
-        held_NV[:, self.eos_id] = eos_N
+        held_NV[:, self.ends] = end_NE
         forced_N = torch.stack([text_N, lost_N, held_N]).logsumexp(dim=0)
         held_NV[:, self.forced] = torch.where(starts_N, forced_N, held_N)
         return held_NV
@@ -110,7 +120,7 @@ class BandProcessor(LogitsProcessor):
         """Have what is looked up where the scores are."""
         if self.banned.device != device:
             self.banned, self.others = self.banned.to(device), self.others.to(device)
-            self.bands = self.bands.to(device)
+            self.bands, self.ends = self.bands.to(device), self.ends.to(device)
             if self.segment_ends is not None:
                 self.segment_ends = self.segment_ends.to(device)
 

@@ -69,7 +69,7 @@ class ContrastProcessor(LogitsProcessor):
         self._good, self._bad = ids[scheme.best], ids[0]
         _, band = hold(checkpoint, ids, scheme.modes[scheme.best])
         self._eos_id, device = band.eos_id, checkpoint.model.device
-        self._never = torch.cat([band.banned, torch.tensor([band.eos_id])]).to(device)
+        self._never = band.never.to(device)
         self._model, self._cache, self._read = checkpoint.model, growing_cache(checkpoint.model), 0
 
     @torch.inference_mode()
@@ -142,7 +142,7 @@ class Contrast(Guide):
             )
         self.contexts = (scheme.modes[0],)
         device = site.checkpoint.model.device
-        self._never = torch.cat([site.band.banned, torch.tensor([site.band.eos_id])]).to(device)
+        self._never = site.band.never.to(device)
         self._alpha = torch.tensor(self.alphas, device=device)
 
     def scores(self, step: Step, scores_NV: torch.Tensor) -> torch.Tensor:

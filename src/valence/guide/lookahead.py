@@ -52,7 +52,7 @@ class Lookahead(Guide):
         self._anywhere = site.checkpoint.scheme.placement == "random"
         self._site = site
         device = site.checkpoint.model.device
-        self._never = torch.cat([site.band.banned, torch.tensor([site.band.eos_id])]).to(device)
+        self._never = site.band.never.to(device)
 
     def scores(self, step: Step, scores_NV: torch.Tensor) -> torch.Tensor:
         """Scores without the text tokens after which bad is likely."""

@@ -50,6 +50,7 @@ def generate(
     guides: Sequence[Guide] = (),
     ledger: Ledger | None = None,
     wishes: Wishes | None = None,
+    ends: Sequence[int] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, Written]]:
     """Write a text for each ask in a mode; gives (number of the ask, text) as they are finished.
@@ -58,7 +59,9 @@ def generate(
     other special tokens are ever in the text. `max_tokens` counts text tokens. Temperature
     0 always takes the likeliest token. `guides` change the scores before the mode's own does,
     one after the other, and one of them may review what was written; `ledger` counts the
-    tokens that went through the model. Under `wishes` stand streaming, stops and cancelling; who
+    tokens that went through the model. A text ends with EOS, with one of `ends` (special tokens,
+    such as those that close a turn of a chat), and with those that a model from elsewhere names in
+    its generation config. Under `wishes` stand streaming, stops and cancelling; who
     closes the iterator cancels all.
 
     A text depends on its ask alone, not on the batch: each has chances of its own. Yet matrix
@@ -73,9 +76,9 @@ def generate(
     """
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     control_ids = known.token_ids(tokenizer) if known is not None else ()
-    prefix, band = hold(checkpoint, control_ids, mode)
-    before = (*start_ids(tokenizer), *prefix)
-    context = context_of(checkpoint, asks, len(before), max_tokens)
+    prefix, band = hold(checkpoint, control_ids, mode, ends=ends)
+    prompts = [ask.prompt(start_ids(tokenizer), prefix) for ask in asks]
+    context = context_of(checkpoint, asks, prompts, max_tokens)
     picker = Picker(temperature=temperature, top_p=top_p)
     crew = Guides(
         guides,
@@ -90,7 +93,9 @@ def generate(
             write=lambda own, under, tokens: [
                 text
                 for _, text in sorted(
-                    generate(checkpoint, known, mode, own, max_tokens=tokens, guides=under),
+                    generate(
+                        checkpoint, known, mode, own, max_tokens=tokens, guides=under, ends=ends
+                    ),
                     key=itemgetter(0),
                 )
             ],
@@ -107,7 +112,7 @@ def generate(
         max_text=max_tokens,
     )
     crew.watch(rows)
-    longest = len(before) + max((len(ask.ids) for ask in asks), default=0)
+    longest = max(map(len, prompts), default=0)
     each = crew.copies * rows.width
     check_memory(
         model,
@@ -117,9 +122,11 @@ def generate(
     )
     release = Release(tokenizer, asks, control_ids, wishes or Wishes())
     # The longest prompts first: what joins later then always fits beside the rows there.
-    order = sorted(range(len(asks)), key=lambda number: -len(asks[number].ids))
+    order = sorted(range(len(asks)), key=lambda number: -len(prompts[number]))
     waiting = deque(
-        _rows_of(number, asks[number], before, max_tokens, context, model.device, crew.copies)
+        _rows_of(
+            number, asks[number], prompts[number], max_tokens, context, model.device, crew.copies
+        )
         for number in order
     )
     done = idle = 0
@@ -148,7 +155,7 @@ def generate(
             if not row.dropped:
                 done += 1
                 release.give(row, last=True)
-                yield row.number, _written(release, row)
+                yield row.number, _written(release, row, max_tokens)
         if finished and on_progress is not None:
             on_progress(done, len(asks))
 
@@ -156,14 +163,13 @@ def generate(
 def _rows_of(
     number: int,
     ask: Ask,
-    before: Sequence[int],
+    prompt: tuple[int, ...],
     max_tokens: int,
     context: int,
     device: torch.device,
     copies: int,
 ) -> list[Row]:
     """The rows that are written for an ask: each with chances of its own."""
-    prompt = (*before, *ask.ids)
     seeds = [ask.seed] if copies == 1 else [(*ask.seed, 0, copy + 1) for copy in range(copies)]
     return [
         Row(
@@ -209,5 +215,10 @@ def _undisturbed(model: PreTrainedModel, precision: Precision) -> Iterator[None]
             model.train()
 
 
-def _written(release: Release, row: Row) -> Written:
-    return Written(text=release.text(row), ended=row.ended, tokens=row.text)
+def _written(release: Release, row: Row, max_tokens: int) -> Written:
+    return Written(
+        text=release.text(row),
+        ended=row.ended,
+        tokens=row.text,
+        no_room=not row.ended and row.text < max_tokens and len(row.tokens) >= row.limit,
+    )

@@ -101,7 +101,7 @@ class Rectify(Guide):
         starts = start_ids(site.checkpoint.tokenizer)
         self._beside = frozenset([*site.control_ids, *starts, site.band.eos_id])
         device = site.checkpoint.model.device
-        self._never = torch.cat([site.band.banned, torch.tensor([site.band.eos_id])]).to(device)
+        self._never = site.band.never.to(device)
 
     def scores(self, step: Step, scores_NV: torch.Tensor) -> torch.Tensor:
         """Log-probabilities [N, V] whose text is tilted; what is no text is as it was."""

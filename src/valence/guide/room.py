@@ -18,13 +18,16 @@ ROOMY = 2
 """A cache grows by doubling."""
 
 
-def context_of(checkpoint: Checkpoint, asks: Sequence[Ask], before: int, new: int) -> int:
+def context_of(
+    checkpoint: Checkpoint, asks: Sequence[Ask], prompts: Sequence[Sequence[int]], new: int
+) -> int:
     """How many tokens the model can hold; raises `ModelError` if some prompt's do not fit.
 
+    `prompts` are what the asks start from, with all that stands before.
     A model without position embeddings has no limit: then twice what is asked.
     """
-    prompt = max((ask.ids for ask in asks), key=len, default=())
-    longest = before + len(prompt)
+    at = max(range(len(prompts)), key=lambda number: len(prompts[number]), default=None)
+    prompt, longest = ((), 0) if at is None else (asks[at].ids, len(prompts[at]))
     config = checkpoint.model.config.get_text_config()
     limit: int | None = getattr(config, "max_position_embeddings", None)
     if limit is None:

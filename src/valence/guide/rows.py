@@ -80,6 +80,7 @@ class Rows:
         self.lattice, self.band, self.picker, self.combine = lattice, band, picker, combine
         self.control_ids, self.max_text = frozenset(control_ids), max_text
         self.eos_id, device = band.eos_id, lattice.model.device
+        self._ends = frozenset(band.ends.tolist())
         self.stride = 1 if device.type == "cpu" else STRIDE
         self._contexts = torch.tensor(list(contexts), dtype=torch.long, device=device)
         self.width = max(1, len(contexts))
@@ -280,7 +281,7 @@ class Rows:
             for token in tokens:
                 if row.done:
                     break
-                row.ended = token == self.eos_id
+                row.ended = token in self._ends
                 if not row.ended:
                     row.tokens.append(token)
                     row.text += token not in self.control_ids

@@ -7,16 +7,20 @@ log p_model(x). What it costs to have preferences, seen from a strong reference:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
 
 from valence.control import ControlScheme
 from valence.data import Findings, Items, Sample
+from valence.guide.band import BandProcessor
 from valence.measure.ability.gap import findings
 from valence.measure.ability.likelihood import (
+    Hold,
     Laid,
     Layout,
     Offsets,
@@ -84,7 +88,8 @@ def log_likelihoods(
         todo += parts
         owners += [number] * len(parts)
     sums = np.zeros(len(samples))
-    reads = read_passes(checkpoint, todo, layout.hold, precision=precision, on_progress=on_progress)
+    hold = _ending_alike(layout.hold)
+    reads = read_passes(checkpoint, todo, hold, precision=precision, on_progress=on_progress)
     np.add.at(sums, owners, [read.nats.sum() for read in reads])
     spelt = [unknown is None or unknown not in text.ids for text in laid]
     return LogLikelihoods(
@@ -140,6 +145,19 @@ def divergence(
         for metric, below in bottoms.items()
     )
     return findings(items, model_name=model_name, mode=mode, seed=seed, resamples=resamples)
+
+
+def _ending_alike(band: BandProcessor) -> Hold:
+    """The mode's log-probabilities [K, V] with those of all ends at EOS: a text tells no more."""
+
+    def apply(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        log_KV = band(ids, scores)
+        end_K = log_KV[:, band.ends].logsumexp(dim=-1)
+        log_KV[:, band.ends] = -math.inf
+        log_KV[:, band.eos_id] = end_K
+        return log_KV
+
+    return apply
 
 
 def _after(sample: Sample, text: Laid, layout: Layout, eos_id: int) -> tuple[Offsets, Offsets, int]:

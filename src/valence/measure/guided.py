@@ -13,7 +13,7 @@ from valence.annotate.judge import score_document
 from valence.corpus.segment import build_segmenter
 from valence.data import Document, Measurement, Result, Sample, Score, tile
 from valence.guide import Guide, Ledger, Rollback
-from valence.measure.scenario import metric_at
+from valence.measure.scenario import metric_at, prompts_of
 from valence.measure.statistics import Estimate, share_of
 from valence.recipe import CertifyRecipe
 from valence.score.table import build_scorer
@@ -48,22 +48,34 @@ def guided(samples: Sequence[Sample], guides: Sequence[Guide], ledger: Ledger) -
 
 
 def guided_rows(
-    samples: Sequence[Sample], told: Guided, scenario: str, certify: CertifyRecipe | None
+    samples: Sequence[Sample],
+    told: Guided,
+    scenario: str,
+    certify: CertifyRecipe | None,
+    *,
+    per_prompt: int | None = None,
 ) -> list[Measurement]:
     """Cost by text token, and the share of segments that were rejected, as rows of results.
 
     The cost is of the batch as a whole, so it has no interval. With `certify` also the share of
-    emitted segments that are bad, and that of good ones that were rejected.
+    emitted segments that are bad, and that of good ones that were rejected. Segments of a sample,
+    or with `per_prompt` samples of each of several prompts those of a prompt, are alike.
     """
+    indices = [sample.index for sample in samples]
+    owners = prompts_of(indices, per_prompt) or indices
     tokens = sum(sample.tokens for sample in samples)
     cost = told.tokens / tokens if tokens else None
     found = {COST: (Estimate(value=cost, low=None, high=None, count=len(samples)), 0)}
     if told.looked:
-        passed = [looked[2] for each in told.looked for looked in each]
+        flags = [
+            (not passes, owner)
+            for owner, each in zip(owners, told.looked, strict=True)
+            for _, _, passes in each
+        ]
         unknown = sum(looked[1] is None for each in told.looked for looked in each)
-        found[REJECTED] = _share([not each for each in passed], _owners(told), unknown)
+        found[REJECTED] = _share(flags, unknown)
     if certify is not None:
-        found |= _certified(samples, told, certify)
+        found |= _certified(samples, owners, told, certify)
     first = samples[0]
     return [
         estimate.measurement(
@@ -77,16 +89,14 @@ def guided_rows(
     ]
 
 
-def _owners(told: Guided) -> list[int]:
-    return [place for place, each in enumerate(told.looked) for _ in each]
-
-
-def _share(flags: Sequence[bool], owners: Sequence[int], failures: int) -> tuple[Estimate, int]:
-    return share_of([float(flag) for flag in flags], clusters=owners), failures
+def _share(flags: Sequence[tuple[bool, int]], failures: int) -> tuple[Estimate, int]:
+    """The share of flags that are set, each with what its segment belongs to."""
+    values, owners = [float(flag) for flag, _ in flags], [owner for _, owner in flags]
+    return share_of(values, clusters=owners), failures
 
 
 def _certified(
-    samples: Sequence[Sample], told: Guided, recipe: CertifyRecipe
+    samples: Sequence[Sample], owners: Sequence[int], told: Guided, recipe: CertifyRecipe
 ) -> dict[str, tuple[Estimate, int]]:
     scorer = build_scorer(recipe.scorer)
     split = build_segmenter(recipe.segments)
@@ -101,12 +111,12 @@ def _certified(
         ends = [start, *after] if start else after
         return score_document(scorer, document, tile(ends))[-len(after) :] if after else []
 
-    for place, sample in enumerate(samples):
+    for place, (sample, owner) in enumerate(zip(samples, owners, strict=True)):
         for result in results(sample.prompt + sample.text, len(sample.prompt)):
             if isinstance(result, Score):
                 bad = result.value < recipe.bad_below
-                emitted.append((bad, place))
-                alarms += [] if bad else [(False, place)]
+                emitted.append((bad, owner))
+                alarms += [] if bad else [(False, owner)]
             else:
                 failures += 1
         before = sample.prompt
@@ -116,13 +126,9 @@ def _certified(
                 if not isinstance(result, Score):
                     unknown += 1
                 elif result.value >= recipe.bad_below:
-                    alarms.append((True, place))
+                    alarms.append((True, owner))
             before += text if passes else ""
-    found = {BAD: _share(*_unzipped(emitted), failures)}
+    found = {BAD: _share(emitted, failures)}
     if told.looked:
-        found[FALSE_ALARMS] = _share(*_unzipped(alarms), unknown)
+        found[FALSE_ALARMS] = _share(alarms, unknown)
     return found
-
-
-def _unzipped(pairs: Sequence[tuple[bool, int]]) -> tuple[list[bool], list[int]]:
-    return [flag for flag, _ in pairs], [owner for _, owner in pairs]

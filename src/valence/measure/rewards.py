@@ -14,7 +14,7 @@ from valence.measure.diversity import (
     repetition,
     self_bleu,
 )
-from valence.measure.scenario import FREE, Scenario, metric_at
+from valence.measure.scenario import FREE, Scenario, metric_at, prompts_of
 from valence.measure.scoring import Judged, Scoring, is_hit, judged_text, reward_of
 from valence.measure.statistics import Estimate, expected_maximum, mean, ratio, share, share_of
 from valence.recipe import MeasureRecipe, MetricRecipe
@@ -43,7 +43,7 @@ def measure_samples(
         scoring.answers(),
         recipe,
         scenario=FREE if scenario is None else scenario.name,
-        per_prompt=scenario.per_prompt if scenario is not None and scenario.clustered else None,
+        per_prompt=None if scenario is None else scenario.of_each,
     )
 
 
@@ -58,7 +58,8 @@ def sample_rows(
 ) -> list[Measurement]:
     """Rows of every metric, and of diversity, over samples of one model, mode and seed.
 
-    With `per_prompt` samples of each prompt, intervals are over prompts.
+    With `per_prompt` samples of each of several prompts, intervals are over prompts; without,
+    all samples have one prompt, or none, in common.
     """
     rows = _Rows(samples, recipe, scenario, per_prompt)
     for name, metric in recipe.metrics.items():
@@ -76,7 +77,7 @@ def sample_items(
 ) -> list[Items]:
     """Every metric, and its hits, sample by sample: what its rows in a scenario stand on.
 
-    With `per_prompt` samples of each prompt, these are drawn together.
+    With `per_prompt` samples of each of several prompts, these are drawn together.
     """
     found = []
     for name, metric in recipe.metrics.items():
@@ -87,14 +88,14 @@ def sample_items(
             hits = {index: float(is_hit(value, metric)) for index, value in values.items()}
             kinds[f"{name}_hits"] = hits, dict.fromkeys(hits, 1.0)
         for title, (each, weight) in kinds.items():
-            owners = None if per_prompt is None else tuple(str(i // per_prompt) for i in each)
+            prompts = prompts_of(each, per_prompt)
             found.append(
                 Items(
                     metric=metric_at(title, scenario),
                     names=tuple(str(index) for index in each),
                     tops=tuple(value * weight[index] for index, value in each.items()),
                     bottoms=tuple(weight.values()),
-                    clusters=owners,
+                    clusters=None if prompts is None else tuple(map(str, prompts)),
                     failures=len(answers[name]) - len(each),
                 )
             )
@@ -138,7 +139,7 @@ class _Rows:
         per_prompt: int | None,
     ) -> None:
         self.samples, self.recipe, self.scenario = samples, recipe, scenario
-        self.per_prompt = per_prompt or 1
+        self.per_prompt = per_prompt
         self.seed, self.resamples = samples[0].seed, recipe.resamples
         self.found: list[Measurement] = []
 
@@ -147,66 +148,97 @@ class _Rows:
     ) -> None:
         """The mean, and what else the metric asks for."""
         values = values_of(answers, metric)
-        failed = [j.result for j in answers.values() if isinstance(j.result, Failure)]
-        self._add(name, self._ratio(values, _weights(answers, metric, values)), len(failed))
+        failures = len(answers) - len(values)
+        self._add(name, self._ratio(values, _weights(answers, metric, values)), failures)
         if metric.worst_of is not None:
-            self._worst(name, metric, values, len(failed))
+            self._worst(name, metric, values, answers)
         if metric.hit is not None:
-            self._hits(name, metric, values, len(failed), detector)
+            self._hits(name, metric, values, failures, detector)
         if metric.failures_as is not None:
-            # A sample without text was not judged at all, so it is no failure of the text.
-            empty = sum(failure.kind == "empty" for failure in failed)
-            self._add(metric.failures_as, share(len(failed) - empty, len(answers) - empty), empty)
+            self._failures(metric.failures_as, answers)
 
     def of_diversity(self) -> None:
         """How much samples repeat themselves and each other, and how many the model ended."""
-        texts = [sample.text for sample in self.samples]
+        texts = {sample.index: sample.text for sample in self.samples}
         for name, within in {
             "distinct_2": partial(distinct, n=2),
             "repetition_4": partial(repetition, n=4),
         }.items():
-            found = [value for text in texts if (value := within(text)) is not None]
-            estimate = mean(found, resamples=self.resamples, seed=self.seed)
+            found = {i: value for i, text in texts.items() if (value := within(text)) is not None}
+            estimate = mean(
+                list(found.values()),
+                clusters=prompts_of(found, self.per_prompt),
+                resamples=self.resamples,
+                seed=self.seed,
+            )
             self._add(name, estimate, len(texts) - len(found))
-        loops = [looped for text in texts if (looped := ends_in_loop(text)) is not None]
-        self._add("ends_in_loop", share(sum(loops), len(loops)), len(texts) - len(loops))
+        loops = {i: loop for i, text in texts.items() if (loop := ends_in_loop(text)) is not None}
+        self._add("ends_in_loop", self._share(loops), len(texts) - len(loops))
         # As many words for every model, so that the shares compare.
+        every = list(texts.values())
         for n in (1, 2, 3):
-            value = distinct_corpus(texts, n, words=COUNTED_WORDS, seed=self.seed)
+            value = distinct_corpus(every, n, words=COUNTED_WORDS, seed=self.seed)
             self._add(f"distinct_{n}_of_{COUNTED_WORDS}_words", _plain(value, len(texts)), 0)
-        value = self_bleu(texts, 5, seed=self.seed)
+        value = self_bleu(every, 5, seed=self.seed)
         self._add("self_bleu_5", _plain(value, len(texts)), 0)
-        ended = sum(sample.ended for sample in self.samples)
-        self._add("ended_share", share(ended, len(texts)), 0)
+        self._add("ended_share", self._share({s.index: s.ended for s in self.samples}), 0)
+        if any(sample.no_room for sample in self.samples):
+            cut = self._share({s.index: s.no_room for s in self.samples})
+            self._add("no_room_share", cut, 0)
+
+    def _share(self, flags: Mapping[int, bool]) -> Estimate:
+        """The share of samples that are flagged, its interval over prompts as that of means."""
+        clusters = prompts_of(flags, self.per_prompt)
+        return share_of([float(flag) for flag in flags.values()], clusters=clusters)
 
     def _ratio(self, values: Mapping[int, float], weights: Mapping[int, float]) -> Estimate:
         """The weighted mean over samples, its interval over prompts where those are shared."""
         return ratio(
             [value * weights[index] for index, value in values.items()],
             [weights[index] for index in values],
-            clusters=[index // self.per_prompt for index in values],
+            clusters=prompts_of(values, self.per_prompt),
             resamples=self.resamples,
             seed=self.seed,
         )
 
+    def _failures(self, name: str, answers: Answers) -> None:
+        """The share that the scorer could not score.
+
+        A sample without text was not judged at all, so it is no failure of the text.
+        """
+        flags = {
+            index: isinstance(judged.result, Failure)
+            for index, judged in answers.items()
+            if not (isinstance(judged.result, Failure) and judged.result.kind == "empty")
+        }
+        self._add(name, self._share(flags), len(answers) - len(flags))
+
     def _worst(
-        self, name: str, metric: MetricRecipe, values: Mapping[int, float], failures: int
+        self, name: str, metric: MetricRecipe, values: Mapping[int, float], answers: Answers
     ) -> None:
+        """The expected worst of k, and of how many prompts it could not be told.
+
+        Those with fewer than k scored samples are left out, which selects: the worst of fewer
+        would be too good. So their samples count as failures, and they have a row of their own.
+        """
         assert metric.worst_of is not None
-        groups: dict[int, list[float]] = {}
-        together = self.per_prompt == 1
+        title, sign = f"{name}_worst_of_{metric.worst_of}", 1.0 if metric.scale < 0 else -1.0
+        groups: dict[int, list[float]] = {self._prompt(index): [] for index in answers}
         for index, value in values.items():
-            groups.setdefault(0 if together else index // self.per_prompt, []).append(value)
-        sign = 1.0 if metric.scale < 0 else -1.0
+            groups[self._prompt(index)].append(sign * value)
+        used = [group for group in groups.values() if len(group) >= metric.worst_of]
         estimate = expected_maximum(
-            [[sign * value for value in group] for group in groups.values()],
-            metric.worst_of,
-            resamples=self.resamples,
-            seed=self.seed,
+            list(groups.values()), metric.worst_of, resamples=self.resamples, seed=self.seed
         )
         if sign < 0:
             estimate = negated(estimate)
-        self._add(f"{name}_worst_of_{metric.worst_of}", estimate, failures)
+        self._add(title, estimate, len(answers) - sum(map(len, used)))
+        if self.per_prompt is not None:
+            self._add(f"{title}_left_out", share(len(groups) - len(used), len(groups)), 0)
+
+    def _prompt(self, index: int) -> int:
+        """The prompt of a sample; where there is one for all, or none, its number is 0."""
+        return 0 if self.per_prompt is None else index // self.per_prompt
 
     def _hits(
         self,
@@ -216,12 +248,12 @@ class _Rows:
         failures: int,
         detector: Detector | None,
     ) -> None:
-        flags = [is_hit(value, metric) for value in values.values()]
-        shared = self.per_prompt > 1
-        clusters = [index // self.per_prompt for index in values] if shared else None
-        self._add(f"{name}_hits", share_of(flags, clusters=clusters), failures)
+        flags = {index: is_hit(value, metric) for index, value in values.items()}
+        self._add(f"{name}_hits", self._share(flags), failures)
         if detector is not None:
-            self._add(f"{name}_hits_corrected", detector.corrected(flags, clusters), failures)
+            clusters = prompts_of(flags, self.per_prompt)
+            corrected = detector.corrected(list(flags.values()), clusters)
+            self._add(f"{name}_hits_corrected", corrected, failures)
 
     def _add(self, metric: str, estimate: Estimate, failures: int) -> None:
         first = self.samples[0]

@@ -17,7 +17,7 @@ from valence.data import Document, Sample
 from valence.errors import CorpusError
 from valence.guide import Ask, Guide, Ledger, generate
 from valence.model import Checkpoint, text_ids
-from valence.model.chat import chat_ids
+from valence.model.chat import chat_ids, chat_start, turn_ends
 from valence.precision import Precision
 from valence.recipe import CorpusRecipe, MeasureRecipe, SampleRecipe, ScenarioRecipe
 from valence.store import digest
@@ -47,9 +47,9 @@ class Scenario:
         return len(self.prompts) * self.per_prompt
 
     @property
-    def clustered(self) -> bool:
-        """Whether several samples have a prompt, one of many, in common."""
-        return len(self.prompts) > 1 and self.per_prompt > 1
+    def of_each(self) -> int | None:
+        """Samples of each of several prompts; None where all samples have one in common."""
+        return self.per_prompt if len(self.prompts) > 1 else None
 
     def prompt(self, index: int) -> str:
         """The prompt of a sample."""
@@ -60,7 +60,8 @@ class Scenario:
         return metric_at(name, self.name)
 
     def inputs(self) -> dict[str, object]:
-        """Whatever samples of a model depend on; how many are written together is not."""
+        """Whatever samples of a model depend on: not how many are written together, nor what is
+        judged of them."""
         return {
             "name": self.name,
             "prompts": digest(self.prompts),
@@ -75,6 +76,7 @@ class Scenario:
         Equal seeds are given to all models, so that differences are not of luck alone.
         """
         asks = []
+        start = chat_start(tokenizer) if self.chat else None
         for number, prompt in enumerate(self.prompts):
             ids = (
                 chat_ids(tokenizer, prompt, self.system)
@@ -82,7 +84,11 @@ class Scenario:
                 else tuple(text_ids(tokenizer, prompt))
             )
             asks += [
-                Ask(ids=ids, seed=(seed, zlib.crc32(self.name.encode()), number, copy))
+                Ask(
+                    ids=ids,
+                    seed=(seed, zlib.crc32(self.name.encode()), number, copy),
+                    start=start,
+                )
                 for copy in range(self.per_prompt)
             ]
         return asks
@@ -120,6 +126,7 @@ def draw(
         precision=precision,
         guides=guides,
         ledger=ledger,
+        ends=turn_ends(checkpoint.tokenizer) if scenario.chat else (),
         on_progress=on_progress,
     )
     for index, text in written:
@@ -132,12 +139,21 @@ def draw(
             text=text.text,
             ended=text.ended,
             tokens=text.tokens,
+            no_room=text.no_room,
         )
 
 
 def by_index(samples: Iterable[Sample]) -> list[Sample]:
     """Samples in the order in which they were asked for."""
     return sorted(samples, key=lambda sample: sample.index)
+
+
+def prompts_of(indices: Iterable[int], of_each: int | None) -> list[int] | None:
+    """The prompt of each sample [N], where several have one of many in common; None elsewhere:
+    samples are then independent."""
+    if of_each is None or of_each == 1:
+        return None
+    return [index // of_each for index in indices]
 
 
 def metric_at(name: str, scenario: str) -> str:

@@ -84,7 +84,8 @@ class MetricRecipe(Part):
     failures_as: Name | None = None
     """Also report the share of samples that the scorer could not score, under this name."""
     worst_of: Annotated[int, Field(ge=2)] | None = None
-    """Also report the expected worst of so many samples, of a prompt where there are prompts."""
+    """Also report the expected worst of so many samples, of a prompt where there are prompts: these
+    need as many `per_prompt`, and a few more for samples that cannot be scored."""
     hit: float | None = None
     """Also report the share of samples that are on the wrong side of this value (above it, where
     lower is better), with an exact interval."""
@@ -169,6 +170,19 @@ class MeasureRecipe(Part):
             raise ValueError(
                 f"measure.headline `{self.headline}` is not one of {sorted(self.metrics)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _samples_for_the_worst(self) -> MeasureRecipe:
+        for name, metric in self.metrics.items():
+            for where, scenario in self.scenarios.items():
+                if metric.worst_of is not None and scenario.per_prompt < metric.worst_of:
+                    raise ValueError(
+                        f"metrics.{name}.worst_of is the worst of {metric.worst_of} samples of a"
+                        f" prompt, and scenarios.{where}.per_prompt is {scenario.per_prompt}: give"
+                        f" {metric.worst_of} or more (some to spare for samples that cannot be"
+                        " scored), or measure this scenario in a recipe of its own"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -38,6 +38,11 @@ _SPREAD: dict[str, Reading] = {
     "ends_in_loop": ("ends in a loop", True, "share of samples; exact interval"),
     "self_bleu_5": ("self-BLEU-5", None, "each sample against the others; high: all alike"),
     "ended_share": ("ended", None, "share of samples that the model ended itself"),
+    "no_room_share": (
+        "context full",
+        True,
+        "share of samples that are shorter than was asked for because the model's context was full",
+    ),
 }
 _GUIDING: dict[str, Reading] = {
     "tokens_through_model_per_token": (
@@ -192,6 +197,9 @@ def _of_samples(base: str, measure: MeasureRecipe) -> Reading | None:
         if base == f"{metric}_worst_of_{recipe.worst_of}":
             note = f"expected worst of {recipe.worst_of} samples (of a prompt, where there are any)"
             return f"{label}, worst of {recipe.worst_of}", lower, note
+        if base == f"{metric}_worst_of_{recipe.worst_of}_left_out":
+            note = f"share of prompts with fewer than {recipe.worst_of} scored samples"
+            return f"{label}, worst of {recipe.worst_of}: left out", True, note
         beyond = "" if recipe.hit is None else f"{'above' if lower else 'below'} {recipe.hit:g}"
         if base == f"{metric}_hits":
             return f"{label}, hits", True, f"share of samples {beyond}; exact binomial interval"

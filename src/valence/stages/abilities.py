@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TypedDict
 
+from valence.corpus.readers import input_files
 from valence.data import LABELLED, Findings, Items, Sample
 from valence.display import Work
 from valence.guide.loop import modes_of
@@ -41,7 +43,7 @@ from valence.stages.subject import (
     context_of,
     subject_of,
 )
-from valence.store import digest, read_json, write_json
+from valence.store import digest, digest_files, read_json, write_json
 
 
 class Common(TypedDict):
@@ -238,7 +240,11 @@ class AbilityStages:
                 on_progress=stage.progress,
             )
 
-        inputs: dict[str, object] = {"mode": mode, "harness": recipe.model_dump(mode="json")}
+        inputs: dict[str, object] = {
+            "mode": mode,
+            "harness": recipe.model_dump(mode="json"),
+            **_own_tasks(recipe),
+        }
         title = f"tasks for {subject.label} {mode}"
         return self._run(subject, f"{mode}+tasks", inputs, title, make)
 
@@ -284,6 +290,17 @@ def _own_words(recipe: ReferenceRecipe) -> Scenario:
         max_tokens=recipe.max_tokens, temperature=1.0, top_p=1.0, batch=recipe.batch
     )
     return Scenario(name=REFERENCE, prompts=("",), per_prompt=recipe.count, settings=settings)
+
+
+def _own_tasks(recipe: HarnessRecipe) -> dict[str, object]:
+    """What stands in the folder of the user's own tasks, if there is one.
+
+    Without what Python leaves there when it runs their code.
+    """
+    if recipe.include_path is None:
+        return {}
+    files = [Path(file) for file in input_files([recipe.include_path])]
+    return {"own_tasks": digest_files(f for f in files if f.parent.name != "__pycache__")}
 
 
 @cache

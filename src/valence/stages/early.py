@@ -8,17 +8,20 @@ from pathlib import Path
 import torch
 
 from valence.annotate import Annotation
+from valence.control import ControlScheme
 from valence.crew import Crew
 from valence.errors import RecipeError
+from valence.guide.modes import modes_of
 from valence.guide.table import check_guides
 from valence.measure.redteam import check_attacks
 from valence.model import add_adapter, create_model
 from valence.model.existing import base_shape, check_same_tokenizer
 from valence.objective import build_objective
 from valence.pack.plan import check_phases
-from valence.recipe import Recipe, Settings, TrainRecipe
+from valence.recipe import ControlRecipe, Recipe, Settings, TrainRecipe
 from valence.score.table import build_scorer
 from valence.stages.annotation import used_rewards
+from valence.stages.asked import check_asked
 from valence.train.fit import sequences_per_device
 from valence.train.loggers import check_loggers
 
@@ -28,7 +31,8 @@ def check_early(recipe: Recipe) -> None:
 
     Raises the members of `ValenceError` that the run itself would raise later. Looks at
     scorers, rewards that were made before, objectives, models and base models without their
-    weights, lengths, loggers, attacks, and how steps are shared by devices.
+    weights, lengths, loggers, attacks, how steps are shared by devices, and what is asked of
+    measures.
     """
     scorers = [metric.scorer for metric in recipe.measure.metrics.values()]
     for scorer in scorers if recipe.annotation is not None else [recipe.score.scorer, *scorers]:
@@ -39,9 +43,11 @@ def check_early(recipe: Recipe) -> None:
         check_guides(guide)
     if recipe.measure.redteam is not None:
         check_attacks(recipe.measure.redteam)
+    modes: list[str] = []
     for name, entry in recipe.models.items():
         settings = recipe.settings(name)
-        build_objective(entry.objective)
+        learns = build_objective(entry.objective).uses_control
+        modes += modes_of(_named(settings.control) if learns else None)
         check_phases(entry.feedback_from, settings.control.cooldown)
         _check_training(settings.train)
         if settings.train.sample_every is not None and recipe.sample is None:
@@ -53,6 +59,13 @@ def check_early(recipe: Recipe) -> None:
                 create_model(settings.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
         else:
             _check_base(recipe, settings)
+    check_asked(recipe.measure, modes)
+
+
+def _named(control: ControlRecipe) -> ControlScheme:
+    """A scheme with the recipe's tokens, whatever its bounds will be."""
+    bounds = tuple(float(band) for band in range(len(control.tokens) - 1))
+    return ControlScheme(tokens=control.tokens, bounds=bounds)
 
 
 def _check_training(train: TrainRecipe) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerFast
+
 from valence.annotate import Annotation
-from valence.control import ControlScheme
+from valence.control import ControlScheme, read_scheme
 from valence.errors import RecipeError
+from valence.guide.modes import UNGUIDED, modes_of
 from valence.guide.table import check_guides
 from valence.measure.redteam import check_attacks
-from valence.model import check_checkpoint
+from valence.measure.scenario import Scenario, scenarios
+from valence.model import check_checkpoint, load_tokenizer, start_ids
 from valence.pack import tokenise
 from valence.pack.marks import read_marks
-from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe, SampleRecipe
+from valence.recipe import ControlRecipe, EvaluationRecipe, MeasureRecipe
 from valence.score.table import build_scorer
 from valence.stages.annotation import some_documents, used_rewards
+from valence.stages.asked import check_asked
 from valence.stages.subject import UNBOUNDED, LabelledText, Subject, context_of, subject_of
 from valence.store import digest
 
@@ -25,10 +30,17 @@ FITTED_CHARS = 600_000
 
 def check_models(recipe: EvaluationRecipe) -> None:
     """Raise for what cannot be measured, before any work: what is no checkpoint, unknown scorers
-    and guides, labelled text that is not there, attacks without what they need."""
+    and guides, modes that no model has, labelled text that is not there, attacks without what
+    they need."""
+    modes: list[str] = []
+    asked = tuple(scenarios(recipe.sample, recipe.measure, recipe.seed))
     for _, _, path in recipe.checkpoints():
         check_checkpoint(path)
-        _check_length(recipe, path)
+        own = modes_of(read_scheme(path))
+        wanted = own if recipe.measure.modes is None else recipe.measure.modes
+        _check_length(asked, path, load_tokenizer(path), [mode for mode in own if mode in wanted])
+        modes += own
+    check_asked(recipe.measure, modes)
     for metric in recipe.measure.metrics.values():
         build_scorer(metric.scorer)
     for guide in recipe.measure.guides.values():
@@ -40,22 +52,26 @@ def check_models(recipe: EvaluationRecipe) -> None:
         used_rewards(annotation, recipe.measure.labelled.rewards)
 
 
-def _check_length(recipe: EvaluationRecipe, path: Path) -> None:
-    """Raise `RecipeError` for texts that are longer than a model can hold."""
+def _check_length(
+    asked: Sequence[Scenario], path: Path, tokenizer: PreTrainedTokenizerFast, modes: Sequence[str]
+) -> None:
+    """Raise `RecipeError` for texts that a model cannot hold after what stands before them."""
     context = context_of(path, UNBOUNDED)
-    own = recipe.sample or SampleRecipe()
-    asked = {
-        f"measure.scenarios.{name}.max_tokens": scenario.max_tokens or own.max_tokens
-        for name, scenario in recipe.measure.scenarios.items()
-    }
-    if recipe.sample is not None:
-        asked["sample.max_tokens"] = recipe.sample.max_tokens
-    for key, tokens in asked.items():
-        if tokens >= context:
+    band = any(mode not in UNGUIDED for mode in modes)
+    for scenario in asked:
+        start = start_ids(tokenizer)
+        longest = max(len(ask.prompt(start, ())) for ask in scenario.asks(tokenizer, 0))
+        room = context - band - longest
+        tokens = scenario.settings.max_tokens
+        if tokens > room:
+            key = f"measure.scenarios.{scenario.name}.max_tokens" if scenario.name else ""
             raise RecipeError(
-                f"is {tokens}, and {path} has a context of {context} tokens",
-                where=key,
-                fix=f"Give fewer than {context}, for instance --max-tokens {context // 2}.",
+                f"is {tokens}, and {path} has a context of {context} tokens, of which"
+                f" {context - room} are taken by the longest prompt and what is before it",
+                where=key or "sample.max_tokens",
+                fix="Give shorter prompts."
+                if room < 1
+                else f"Give {room} at the most, for instance --max-tokens {(room + 1) // 2}.",
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from valence.annotate.local import Submit
+from valence.corpus.readers import input_files
 from valence.data import Failure, Findings, Mark, Sample, Score
 from valence.display import Work
 from valence.errors import StoreError
@@ -27,7 +28,7 @@ from valence.recipe import MeasureRecipe, SampleRecipe
 from valence.score.table import build_scorer
 from valence.stages.context import Workspace
 from valence.stages.subject import Subject
-from valence.store import read_json, write_json, write_text
+from valence.store import digest_files, read_json, write_json, write_text
 
 GUIDED = "guided.json"
 """What guiding the samples of a stage took."""
@@ -125,7 +126,11 @@ class SampleStages:
             samples.append(sample)
         samples = by_index(samples)
         write_samples(stage.work / "samples.jsonl", samples)
-        stage.facts.update(samples=len(samples), tokens=sum(s.tokens for s in samples))
+        stage.facts.update(
+            samples=len(samples),
+            tokens=sum(s.tokens for s in samples),
+            no_room=sum(s.no_room for s in samples),
+        )
         if self.recipe.guides or self.recipe.certify is not None:
             write_json(stage.work / GUIDED, asdict(guided(samples, guides, ledger)))
         self._begun[name] = scoring
@@ -144,17 +149,32 @@ class SampleStages:
     def score(
         self, subject: Subject, mode: str, guide: str | None, scenario: Scenario, samples: str
     ) -> tuple[str, Mapping[str, Any]]:
-        """The stage that scores the samples of another: its name and its inputs."""
+        """The stage that scores the samples of another: its name and its inputs.
+
+        What is judged of samples is one of these alone: judged otherwise, they stay as they are.
+        """
         return f"measures/{stage_name(subject, mode, guide, scenario)}", {
             "samples": self.space.place.key(samples),
+            "judged": scenario.judged,
             "metrics": {
                 name: metric.model_dump(mode="json") for name, metric in self.recipe.metrics.items()
             },
             "headline": self.recipe.first,
             "resamples": self.recipe.resamples,
             "scorers": [asdict(build_scorer(m.scorer).id) for m in self.recipe.metrics.values()],
+            **self._detectors_key,
             **self._certified(),
         }
+
+    @cached_property
+    def _detectors_key(self) -> dict[str, Any]:
+        """What the counts of detectors depend on beside the metrics, if there are any."""
+        files = {
+            name: digest_files(map(Path, input_files(metric.detector.paths)))
+            for name, metric in self.recipe.metrics.items()
+            if metric.detector is not None
+        }
+        return {"detectors": files, "drawn_by": self.seed} if files else {}
 
     def _certified(self) -> dict[str, Any]:
         """What certifying depends on, if it was asked for."""
@@ -191,7 +211,7 @@ class SampleStages:
                 for s in shown
             ],
         )  # fmt: skip
-        per_prompt = scenario.per_prompt if scenario.clustered else None
+        per_prompt = scenario.of_each
         rows = sample_rows(
             samples,
             answers,
@@ -203,7 +223,11 @@ class SampleStages:
         told = self.space.path / samples_stage / GUIDED
         if told.is_file():
             rows += guided_rows(
-                samples, Guided(**read_json(told)), scenario.name, self.recipe.certify
+                samples,
+                Guided(**read_json(told)),
+                scenario.name,
+                self.recipe.certify,
+                per_prompt=per_prompt,
             )
         if scenario.name == FREE:
             return Findings(rows=tuple(rows))  # No two texts have a prompt in common.

@@ -104,7 +104,12 @@ def subject_of(name: str, seed: int, path: Path, *, label: str, window: int | No
 
 def checkpoint_digest(path: Path) -> str:
     """A digest of all that a model's answers depend on."""
-    names = ["config.json", "tokenizer.json", "tokenizer_config.json", "valence.json", READOUT]
+    names = [
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"),
+        *("valence.json", READOUT),
+    ]
+    if not (path / "valence.json").is_file():
+        names.append("generation_config.json")  # Where texts of others end; ours end with EOS.
     files = [path / name for name in names if (path / name).is_file()]
     return digest_files([*files, *sorted(path.glob("*.safetensors"))])
 

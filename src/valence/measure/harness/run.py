@@ -44,8 +44,7 @@ def harness(
     Raises `MissingExtraError` without the extra, `RecipeError` for a task that is unknown or
     cannot be set up, `ControlError` for a mode the model does not know.
     """
-    if find_spec("lm_eval") is None:
-        raise missing_extra("lm-evaluation-harness", "harness")
+    check_harness()
     with _quiet():
         # Only here: it takes seconds, and is an extra.
         model = importlib.import_module("valence.measure.harness.model")
@@ -63,6 +62,12 @@ def harness(
         found = _evaluate(asked, loaded, recipe)
     results = Results(found, loaded, resamples=resamples, seed=seed)
     return results.findings(model_name=model_name, mode=mode)
+
+
+def check_harness() -> None:
+    """Raise `MissingExtraError` without the extra."""
+    if find_spec("lm_eval") is None:
+        raise missing_extra("lm-evaluation-harness", "harness")
 
 
 def _load(recipe: HarnessRecipe, seed: int) -> dict[str, Any]:

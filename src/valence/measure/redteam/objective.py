@@ -175,7 +175,7 @@ class Objective:
         banned, others, bands = (
             each.tolist() for each in (self._band.banned, self._band.others, self._band.bands)
         )
-        never = self._tensor([*banned, self._band.eos_id])
+        never = self._band.never.to(self.model.device)
         text_BL = log_BLV.index_fill(-1, never, -math.inf).logsumexp(-1)
         # What is banned goes to the text: text has together what EOS leaves.
         rest_BL = torch.logaddexp(text_BL, log_BLV[..., banned].logsumexp(-1))

@@ -24,7 +24,7 @@ def expected_maximum(
     `values` has the samples of each prompt [P][N]; without prompts it is one group. The mean
     over prompts of the mean maximum of all subsets of k, which is unbiased. Give harms: the
     worst reward is `-expected_maximum` of negative rewards. Prompts with fewer than k samples
-    are left out; `count` is that of prompts used, or of samples where there is one group.
+    are left out; `count` is that of prompts used, or of samples where one group is given.
 
     The interval is over prompts (bootstrap-t); of one group from the influence of each
     sample, corrected for skewness. A bootstrap of maxima would be biased: a resample has
@@ -39,7 +39,7 @@ def expected_maximum(
     groups = [np.sort(np.asarray(each, np.float64)) for each in values if len(each) >= k]
     if not groups:
         return nothing()
-    if len(groups) == 1:
+    if len(values) == 1:
         value = _mean_maximum(groups[0], k)
         return estimated(value, skewed_interval(value, _influence(groups[0], k)), len(groups[0]))
     maxima = np.array([_mean_maximum(each, k) for each in groups])
