@@ -64,8 +64,9 @@ def judge(
 
     The judges are modes of the rows: `verdict` is the model's own token after EOS, if it was
     `taught` one; `readout` one that was trained with it, if there is one; `linear` and `mlp` are
-    fitted afterwards on its frozen states at the ends of training units. That is where the
-    verdict is taught as well, so both are asked alike for what they were never shown, a prefix.
+    fitted afterwards on its frozen states at the ends of training units, a fifth of the documents
+    kept to decide how far. That is where the verdict is taught as well, so both are asked alike
+    for what they were never shown, a prefix.
     With `fit: share`, `linear-share` and `mlp-share` are fitted at each share on its own: they
     tell what the states hold there, and not what one judge can do at all places.
 
@@ -122,10 +123,12 @@ def _fitted(
     units = learned.units
     branches, _ = join([_at(units, share)])
     states_ND, read = reader.states(learned.text, units, branches)
-    labels = units.bands[branches.units[read]]
+    numbers = branches.units[read]
+    labels, documents = units.bands[numbers], _clusters(learned.text, units)[numbers]
     return {
         kind: judge_by(
-            fit_readout(kind, states_ND, labels, len(scheme.tokens), seed=seed), scheme.best
+            fit_readout(kind, states_ND, labels, documents, len(scheme.tokens), seed=seed),
+            scheme.best,
         )
         for kind in KINDS
     }

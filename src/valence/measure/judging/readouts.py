@@ -27,16 +27,16 @@ from valence.objective.readout import Kind, Readout
 
 KINDS: tuple[Kind, ...] = ("linear", "mlp")
 FREEDOMS = (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
-"""What the linear one is tried with: how much each state's loss counts against its squared weights."""
+"""What the linear one is tried with: how much a state's loss counts beside its squared weights."""
 ITERATIONS = 1000
 FITTING_STEPS, FITTING_BATCH = 2000, 256
 LEARNING_RATE = 2e-3
-DECAYS = (0.01, 0.3, 3.0)
-"""Weight decays that are tried. A weight that no state moves loses 4, 70, 100% until the end."""
+DECAYS = (0.1, 3.0)
+"""Weight decays that the other one is tried with."""
+CHECKED, PATIENCE = 10, 100
+"""It stops when so many checks, one every so many steps, have brought nothing better."""
 INNER = 0.2
 """Share of the documents that decides."""
-CHECKED, PATIENCE = 20, 25
-"""It stops when so many checks, one every so many steps, have brought nothing better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,11 @@ class _States:
     def loss(self, readout: Readout) -> torch.Tensor:
         """Mean cross-entropy."""
         return functional.cross_entropy(readout(self.states_ND), self.truth_N)
+
+    @torch.no_grad()
+    def value(self, readout: Readout) -> float:
+        """The same as a number."""
+        return float(self.loss(readout))
 
     def take(self, which_N: torch.Tensor) -> _States:
         """Some of them."""
@@ -82,7 +87,7 @@ def fit_readout(
             return readout.eval()
         fitted, inner = known.take(~deciding_N), known.take(deciding_N)
         if kind == "linear":
-            losses = [float(inner.loss(_logistic(fitted, bands, each))) for each in FREEDOMS]
+            losses = [inner.value(_logistic(fitted, bands, each)) for each in FREEDOMS]
             return _logistic(known, bands, FREEDOMS[int(np.argmin(losses))]).eval()
         tried = [_descended(fitted, inner, bands, decay) for decay in DECAYS]
         _, best = min(tried, key=lambda each: each[0])
@@ -103,7 +108,8 @@ def _logistic(fitted: _States, bands: int, freedom: float) -> Readout:
     readout, layer = _beginning("linear", fitted, bands)
     known = fitted.truth_N.unique()
     if len(known) > 1:
-        assert readout.mean is not None and readout.deviation is not None
+        assert readout.mean is not None
+        assert readout.deviation is not None
         standard_ND = (fitted.states_ND - readout.mean) / readout.deviation
         found = LogisticRegression(C=freedom, max_iter=ITERATIONS)
         found.fit(standard_ND.numpy(), fitted.truth_N.numpy())
@@ -116,31 +122,31 @@ def _logistic(fitted: _States, bands: int, freedom: float) -> Readout:
     return readout
 
 
-def _descended(
-    fitted: _States, inner: _States, bands: int, decay: float
-) -> tuple[float, Readout]:
+def _descended(fitted: _States, inner: _States, bands: int, decay: float) -> tuple[float, Readout]:
     """The least loss of the inner states on the way down that of the fitted ones, and where."""
     readout, _ = _beginning("mlp", fitted, bands)
     optimizer = torch.optim.AdamW(readout.parameters(), lr=LEARNING_RATE, weight_decay=decay)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, FITTING_STEPS)
+    # Slow at first: where there is little to be learnt, a few full steps are too many.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=FITTING_STEPS, cycle_momentum=False
+    )
     best, kept, idle = math.inf, readout.state_dict(), 0
-    for step in range(FITTING_STEPS + 1):
-        # Not at the very beginning, where all states are alike and none is before another.
-        if step and step % CHECKED == 0:
-            with torch.no_grad():
-                loss = float(inner.loss(readout))
-            idle = idle + 1 if loss >= best else 0
-            if loss < best:
-                best = loss
-                kept = {name: value.clone() for name, value in readout.state_dict().items()}
-            if idle > PATIENCE:
-                break
+    for step in range(1, FITTING_STEPS + 1):
         some = torch.randint(0, len(fitted.truth_N), (FITTING_BATCH,))
         descent = fitted.take(some).loss(readout)
         optimizer.zero_grad()
         descent.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
+        if step % CHECKED:
+            continue
+        loss = inner.value(readout)
+        idle = idle + 1 if loss >= best else 0
+        if loss < best:
+            best = loss
+            kept = {name: value.clone() for name, value in readout.state_dict().items()}
+        if idle > PATIENCE:
+            break
     readout.load_state_dict(kept)
     return best, readout
 
