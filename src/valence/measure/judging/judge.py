@@ -14,10 +14,10 @@ from valence.guide.verdict import Floats, Judge, judge_by, verdict_of
 from valence.measure.judging.earliness import (
     Running,
     earliness_findings,
+    halves_of,
     running_places,
-    thresholds_of,
 )
-from valence.measure.judging.location import chance_findings, location_findings
+from valence.measure.judging.location import location_findings
 from valence.measure.judging.pairs import pair_findings, pairs_in
 from valence.measure.judging.prefixes import (
     Told,
@@ -187,12 +187,13 @@ class _Measured:
         """How early each judge flags bad units, and where."""
         numbers, tokens = places = running_places(self.units, stride)
         said = self._said([places])
-        found = chance_findings(self.told, self.text)
+        found = Findings()
         for name, (good,) in said.items():
             running = Running(units=self.units, numbers=numbers, tokens=tokens, bad=1 - good)
-            thresholds = thresholds_of(running, self.told, self.recipe.false_alarms)
+            halves = halves_of(running, self.told, self.recipe.false_alarms)
+            thresholds = halves.thresholds()
             if thresholds is None:
                 continue
-            found += earliness_findings(self.told, name, running, thresholds)
+            found += earliness_findings(self.told, name, running, halves.thresholds)
             found += location_findings(self.told, name, self.text, running, thresholds)
         return found
