@@ -106,7 +106,7 @@ def _deciding(documents: npt.NDArray[np.int64], seed: int) -> torch.Tensor:
 def _logistic(fitted: _States, bands: int, freedom: float) -> Readout:
     """Logistic regression as a linear read-out."""
     readout, layer = _beginning("linear", fitted, bands)
-    known = fitted.truth_N.unique()
+    known = np.unique(fitted.truth_N.numpy())
     if len(known) > 1:
         assert readout.mean is not None
         assert readout.deviation is not None
