@@ -58,7 +58,9 @@ VERDICTS = (
         "flag_false_alarms": "good text flagged",
         "earliness_mean": "share of text before the flag",
         "first_flag_inside_mark": "first flag inside a mark",
+        "first_flag_inside_mark_chance": "by chance",
         "first_flag_in_marked_segment": "in a marked segment",
+        "first_flag_in_marked_segment_chance": "that by chance",
     },
 )
 """Columns of the tables of verdicts: metrics, and what they are called there."""

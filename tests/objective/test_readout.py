@@ -49,7 +49,8 @@ def labelled(count: int, problem: str, seed: int) -> Labelled:
 
 
 def fit_readout(kind: Kind, learned: Labelled, bands: int, *, seed: int) -> Readout:
-    return readouts.fit_readout(kind, learned.states, learned.bands, bands, seed=seed)
+    documents = np.arange(len(learned.bands), dtype=np.int64) // 2
+    return readouts.fit_readout(kind, learned.states, learned.bands, documents, bands, seed=seed)
 
 
 def area(readout: Readout, found: Labelled) -> float:
@@ -58,6 +59,19 @@ def area(readout: Readout, found: Labelled) -> float:
     return value
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what must hold after any number of them."""
+    monkeypatch.setattr(readouts, "FITTING_STEPS", 20)
+
+
+@pytest.fixture
+def fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what can be learnt in a moment."""
+    monkeypatch.setattr(readouts, "FITTING_STEPS", 400)
+
+
+@pytest.mark.usefixtures("fewer_steps")
 @pytest.mark.parametrize("problem", ["linear", "xor"])
 def test_only_the_one_that_is_not_linear_tells_an_exclusive_or(problem: str) -> None:
     learned, found = labelled(2_000, problem, 0), labelled(1_000, problem, 1)
@@ -78,10 +92,62 @@ def test_a_fitted_linear_one_is_logistic_regression() -> None:
     assert np.abs(judge_by(found, 1)(learned.states) - probable).max() < 0.05
 
 
-@pytest.fixture
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what must hold after any number of them."""
-    monkeypatch.setattr(readouts, "FITTING_STEPS", 20)
+@torch.no_grad()
+def shares(readout: Readout, found: Labelled) -> torch.Tensor:
+    """Probabilities of the bands [N, C]."""
+    return readout(found.states).softmax(-1)
+
+
+def hard(count: int, seed: int, slope: float = 0.2) -> tuple[Labelled, npt.NDArray[np.float64]]:
+    """States of 128 directions that say little, their bands, and how likely the second one is."""
+    chance = torch.Generator().manual_seed(seed)
+    states = torch.randn(count, 128, generator=chance) + 3
+    likely = torch.sigmoid(slope * (states[:, :4] - 3).sum(1)).double()
+    bands = (torch.rand(count, generator=chance) < likely).long()
+    return Labelled(states=states, bands=bands.numpy()), likely.numpy()
+
+
+@pytest.mark.usefixtures("fewer_steps")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_read_out_of_states_that_say_little_is_not_sure_of_chance(kind: Kind) -> None:
+    """Learning to the end it would be: Brier scores of 0.28 and 0.39 where a constant has 0.25."""
+    (learned, _), (found, likely) = hard(800, 0), hard(4_000, 1)
+    said = judge_by(fit_readout(kind, learned, 2, seed=0), 1)(found.states)
+    ideal = ((likely - found.bands) ** 2).mean()
+    assert ideal < ((said - found.bands) ** 2).mean() < ideal + 0.015
+    ranked = auroc(said, found.bands == 1)
+    # Little is not nothing, and is told in order however weakly.
+    assert ranked.low is not None and ranked.low > 0.5
+
+
+@pytest.mark.usefixtures("fewer_steps")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_decides_is_no_document_that_was_fitted(kind: Kind) -> None:
+    """States that give their document away, each of one band: in others they say nothing."""
+    rng = np.random.default_rng(0)
+    documents = np.repeat(np.arange(200), 4)
+    marks, new = (
+        torch.randn(200, 128, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    )
+    bands = rng.integers(0, 2, 200)[documents]
+    found = readouts.fit_readout(kind, marks[documents], bands, documents, 2, seed=0)
+    assert np.abs(judge_by(found, 1)(new) - 0.5).mean() < 0.1
+    # Where states decide that were fitted, it is sure of all of them.
+    alone = np.arange(len(documents))
+    sure = readouts.fit_readout(kind, marks[documents], bands, alone, 2, seed=0)
+    assert np.abs(judge_by(sure, 1)(new) - 0.5).mean() > 0.2
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_band_that_is_not_there_is_hardly_expected(kind: Kind) -> None:
+    learned = labelled(300, "linear", 0)
+    of_three = Labelled(states=learned.states, bands=2 * learned.bands)
+    said = shares(fit_readout(kind, of_three, 3, seed=0), learned)
+    assert float(said[:, 1].max()) < 0.02
+    one = Labelled(states=learned.states, bands=np.zeros_like(learned.bands))
+    said = shares(fit_readout(kind, one, 3, seed=0), learned)
+    assert float(said[:, 0].min()) > 0.98
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -116,22 +182,27 @@ def test_a_read_out_is_the_layers_it_names() -> None:
 def test_fitting_is_seeded_and_leaves_the_generator_as_it_was() -> None:
     learned = labelled(200, "linear", 0)
     before = torch.random.get_rng_state()
-    one, same, other = (fit_readout("linear", learned, 2, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (fit_readout("mlp", learned, 2, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(one(learned.states), same(learned.states))
     assert not torch.equal(one(learned.states), other(learned.states))
 
 
 @pytest.mark.usefixtures("few_steps")
-def test_a_direction_without_spread_is_no_division_by_zero() -> None:
-    learned = labelled(1, "linear", 0)
-    assert np.isfinite(judge_by(fit_readout("linear", learned, 2, seed=0), 1)(learned.states)).all()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_direction_without_spread_is_no_division_by_zero(kind: Kind) -> None:
+    learned = labelled(40, "linear", 0)
+    learned.states[:, 3] = 7.0
+    assert np.isfinite(judge_by(fit_readout(kind, learned, 2, seed=0), 1)(learned.states)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_that_was_fitted_on_nothing_has_no_number(kind: Kind) -> None:
+@pytest.mark.parametrize("count", [0, 2])
+def test_one_that_was_fitted_on_nothing_or_one_document_has_no_number(
+    kind: Kind, count: int
+) -> None:
     found = labelled(40, "linear", 0)
-    said = judge_by(fit_readout(kind, labelled(0, "linear", 0), 2, seed=0), 1)(found.states)
+    said = judge_by(fit_readout(kind, labelled(count, "linear", 0), 2, seed=0), 1)(found.states)
     assert np.isnan(said).all()
     estimate = auroc(said, found.bands == 1)
     assert (estimate.value, estimate.low, estimate.high, estimate.count) == (None, None, None, 0)

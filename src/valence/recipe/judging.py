@@ -15,7 +15,8 @@ class JudgingRecipe(Part):
     shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.1, 0.25, 0.5, 0.75)
     """Shares of a unit's text tokens after which it is judged, beside the whole of it."""
     cut: Positive | None = 200
-    """Also judge units longer than so many tokens after that many, against the whole."""
+    """Also judge units longer than so many tokens after that many, against the whole: no numbers
+    where the good or the bad ones of them are of fewer than ten documents."""
     stride: Positive | None = 1
     """Tokens between two running verdicts, which tell how early a bad unit is flagged; null: no
     running verdicts. Each costs a token of the pass over the text."""
@@ -23,7 +24,8 @@ class JudgingRecipe(Part):
     """Share of good units that the running verdict may flag: it sets the threshold, on the other
     half of the held-out documents."""
     fit: Literal["end", "share"] = "end"
-    """Read-outs are fitted on states at the ends of units, as the verdict is taught. `share`: and
+    """Read-outs are fitted on states at the ends of training units, as the verdict is taught; a
+    fifth of the documents decides how far they learn. `share`: and
     beside them others, each fitted on the states at the share where it reads."""
     bins: Positive = 15
     """Bins of the calibration error and the reliability plot."""

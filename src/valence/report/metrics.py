@@ -67,11 +67,17 @@ _JUDGING: dict[str, Reading] = {
     "flag_false_alarms": ("good text flagged", True, "share, by a threshold of other text"),
     "earliness_mean": ("text before the flag, mean", True, "share of a flagged bad text"),
     "earliness_median": ("text before the flag, median", True, "share of a flagged bad text"),
-    "first_flag_before_mark": ("first flag before the mark", None, "share; exact interval"),
-    "first_flag_inside_mark": ("first flag inside a mark", False, "share; exact interval"),
-    "first_flag_after_mark": ("first flag after the mark", None, "share; exact interval"),
+    "first_flag_before_mark": ("first flag before the mark", None, "share of flagged bad text"),
+    "first_flag_inside_mark": ("first flag inside a mark", False, "share of flagged bad text"),
+    "first_flag_inside_mark_chance": (
+        "inside a mark by chance", None, "a flag at any place of the same text"
+    ),
+    "first_flag_after_mark": ("first flag after the mark", None, "share of flagged bad text"),
     "first_flag_in_marked_segment": (
-        "first flag in a marked segment", False, "share; `chance` is a flag at any place"
+        "first flag in a marked segment", False, "share of flagged documents"
+    ),
+    "first_flag_in_marked_segment_chance": (
+        "in a marked segment by chance", None, "a flag at any place of the same documents"
     ),
 }  # fmt: skip
 CONFIDENCE: dict[str, Reading] = {

@@ -37,8 +37,10 @@ _AT_END: tuple[Column, ...] = (
     ("running verdict", "median of that", "earliness_median"),
     ("first flag", "before the mark", "first_flag_before_mark"),
     ("first flag", "inside", "first_flag_inside_mark"),
+    ("first flag", "inside by chance", "first_flag_inside_mark_chance"),
     ("first flag", "after", "first_flag_after_mark"),
     ("first flag", "in a marked segment", "first_flag_in_marked_segment"),
+    ("first flag", "in one by chance", "first_flag_in_marked_segment_chance"),
 )
 _WITHOUT, _WORST = "without an attack", "worst prompt, fresh texts"
 _COUNTED = {

@@ -69,6 +69,20 @@ def test_the_gain_after_a_cut_is_the_difference_on_the_same_units() -> None:
     assert 0 < gain.low < gain.value < gain.high and gain.failures == 1
 
 
+@pytest.mark.parametrize("few", [True, False])
+def test_an_area_of_a_handful_of_documents_is_no_number(few: bool) -> None:
+    """One pair of units would be an area of 0 or 1, and of nothing between."""
+    rng = np.random.default_rng(1)
+    good = [number < 9 for number in range(30)]
+    # Nine good documents say too little, however many units they have.
+    units = units_of([300] * 60, good * 2, [*range(30), *(range(30) if few else range(30, 60))])
+    found = cut_findings(told_of(units), 200, {"linear": (rng.random(60), rng.random(60))})
+    assert len(found.rows) == 3
+    for row in found.rows:
+        assert row.count == 60
+        assert (row.value is None, row.low is None, row.high is None) == (few, few, few)
+
+
 def test_a_pair_is_won_by_the_preferred_one_and_a_tie_counts_a_half() -> None:
     names = ("a#chosen", "x", "a#rejected", "b#rejected", "b#chosen", "c#chosen", "d#chosen",
              "d#rejected")  # fmt: skip

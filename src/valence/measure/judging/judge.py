@@ -14,10 +14,10 @@ from valence.guide.verdict import Floats, Judge, judge_by, verdict_of
 from valence.measure.judging.earliness import (
     Running,
     earliness_findings,
+    halves_of,
     running_places,
-    thresholds_of,
 )
-from valence.measure.judging.location import chance_findings, location_findings
+from valence.measure.judging.location import location_findings
 from valence.measure.judging.pairs import pair_findings, pairs_in
 from valence.measure.judging.prefixes import (
     Told,
@@ -64,8 +64,9 @@ def judge(
 
     The judges are modes of the rows: `verdict` is the model's own token after EOS, if it was
     `taught` one; `readout` one that was trained with it, if there is one; `linear` and `mlp` are
-    fitted afterwards on its frozen states at the ends of training units. That is where the
-    verdict is taught as well, so both are asked alike for what they were never shown, a prefix.
+    fitted afterwards on its frozen states at the ends of training units, a fifth of the documents
+    kept to decide how far. That is where the verdict is taught as well, so both are asked alike
+    for what they were never shown, a prefix.
     With `fit: share`, `linear-share` and `mlp-share` are fitted at each share on its own: they
     tell what the states hold there, and not what one judge can do at all places.
 
@@ -122,10 +123,12 @@ def _fitted(
     units = learned.units
     branches, _ = join([_at(units, share)])
     states_ND, read = reader.states(learned.text, units, branches)
-    labels = units.bands[branches.units[read]]
+    numbers = branches.units[read]
+    labels, documents = units.bands[numbers], _clusters(learned.text, units)[numbers]
     return {
         kind: judge_by(
-            fit_readout(kind, states_ND, labels, len(scheme.tokens), seed=seed), scheme.best
+            fit_readout(kind, states_ND, labels, documents, len(scheme.tokens), seed=seed),
+            scheme.best,
         )
         for kind in KINDS
     }
@@ -184,12 +187,13 @@ class _Measured:
         """How early each judge flags bad units, and where."""
         numbers, tokens = places = running_places(self.units, stride)
         said = self._said([places])
-        found = chance_findings(self.told, self.text)
+        found = Findings()
         for name, (good,) in said.items():
             running = Running(units=self.units, numbers=numbers, tokens=tokens, bad=1 - good)
-            thresholds = thresholds_of(running, self.told, self.recipe.false_alarms)
+            halves = halves_of(running, self.told, self.recipe.false_alarms)
+            thresholds = halves.thresholds()
             if thresholds is None:
                 continue
-            found += earliness_findings(self.told, name, running, thresholds)
+            found += earliness_findings(self.told, name, running, halves.thresholds)
             found += location_findings(self.told, name, self.text, running, thresholds)
         return found

@@ -2,7 +2,7 @@
 
 Qwen3Guard-Stream (arXiv 2510.14276) reports 86.0% of first flags inside the marked sentence.
 
-Legend: U units, M marks, D documents.
+Legend: U units, M marks.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from valence.data import Findings, Measurement
+from valence.data import Findings
 from valence.guide.verdict import Floats
 from valence.measure.judging.earliness import NEVER, Running
 from valence.measure.judging.prefixes import Told
-from valence.measure.statistics import mean, share
+from valence.measure.statistics import Estimate, mean, share_of
 from valence.pack import Tokenised
 from valence.pack.ragged import Offsets
 from valence.pack.tokenised import Flags
 from valence.pack.units import own_segments
 
 CHANCE = "chance"
-"""Mode of a flag at a place drawn evenly from the text tokens."""
+"""What ends the name of a metric of a flag at a place drawn evenly from the text tokens."""
 PLACES = ("before", "inside", "after")
 
 
@@ -40,52 +40,85 @@ def location_findings(
     documents with marks that were flagged: whether their first flag, in whatever unit, falls
     into a segment that holds a mark (a sentence, where text is cut so).
 
-    A token that a flag came after counts as its place. Exact intervals; units and documents
-    that were not flagged are failures, because they have no place. Nothing where the reward
-    keeps no marks.
+    A token that a flag came after counts as its place. Beside both stands chance: of the same
+    units and documents, what share of their text tokens is marked, or in a segment that holds a
+    mark. Intervals are over documents; units and documents that were not flagged are failures,
+    because they have no place. Nothing where the reward keeps no marks.
     """
     if text.marks is None:
         return Findings()
     first = running.first_flags(thresholds)
-    where = [
-        None if first[u] == NEVER else place_of(int(running.units.starts[u] + first[u] - 1), marks)
-        for u, marks in _marked(running.units.starts, running.units.ends, text.marks)
-        if not told.good[u] and running.read[u]
+    marked, inside = _flags(text)
+    units, unflagged = _flagged_units(told, running, first, text.marks)
+    documents, silent = _flagged_documents(text, running, first)
+    rows = [
+        told.row(each, judge, metric, unflagged)
+        for metric, each in _in_units(told, running, first, text.marks, marked, units).items()
     ]
-    flagged = [place for place in where if place is not None]
-    missed = len(where) - len(flagged)
-    rows: list[Measurement] = [
-        told.row(
-            share(flagged.count(place), len(flagged)), judge, f"first_flag_{place}_mark", missed
-        )
-        for place in PLACES
+    rows += [
+        told.row(each, judge, metric, silent)
+        for metric, each in _in_documents(told, text, running, first, inside, documents).items()
     ]
-    inside, missed = _in_marked_segment(text, running, first)
-    metric = "first_flag_in_marked_segment"
-    rows.append(told.row(share(sum(inside), len(inside)), judge, metric, missed))
     return Findings(rows=tuple(rows))
 
 
-def chance_findings(told: Told, text: Tokenised) -> Findings:
-    """The share of its text that is marked, and that stands in a segment that holds a mark: over
-    documents with marks, what a flag at a place drawn evenly would reach.
-    """
-    if text.marks is None:
-        return Findings()
-    marked, inside = _flags(text)
-    segments: list[float] = []
-    tokens: list[float] = []
-    for d, _ in _marked(text.documents[:-1], text.documents[1:], text.marks):
-        part = slice(int(text.documents[d]), int(text.documents[d + 1]))
-        tokens.append(float(marked[part].mean()))
-        segments.append(float(inside[part].mean()))
-    named = {"first_flag_inside_mark": tokens, "first_flag_in_marked_segment": segments}
-    return Findings(
-        rows=tuple(
-            told.row(mean(each, resamples=told.resamples, seed=told.seed), CHANCE, metric, 0)
-            for metric, each in named.items()
-        )
+def _flagged_units(
+    told: Told, running: Running, first: Offsets, marks_M2: Offsets
+) -> tuple[Offsets, int]:
+    """Bad units with marks that were flagged, and how many were not."""
+    known = running.read & ~told.good
+    found = [u for u, _ in _marked(running.units.starts, running.units.ends, marks_M2) if known[u]]
+    units = np.array(found, dtype=np.int64)
+    flagged = first[units] < NEVER
+    return units[flagged], int((~flagged).sum())
+
+
+def _in_units(
+    told: Told, running: Running, first: Offsets, marks_M2: Offsets, marked: Flags, units: Offsets
+) -> dict[str, Estimate]:
+    """Where first flags fall in flagged units, and how much of the text of these is marked."""
+    starts, ends = running.units.starts, running.units.ends
+    owners = told.documents[units]
+    of_unit = dict(_marked(starts, ends, marks_M2))
+    places = np.array([place_of(int(starts[u] + first[u] - 1), of_unit[u]) for u in units.tolist()])
+    found = {
+        f"first_flag_{place}_mark": share_of((places == place).astype(float), clusters=owners)
+        for place in PLACES
+    }
+    shares = np.array([marked[starts[u] : ends[u]].mean() for u in units])
+    found[f"first_flag_inside_mark_{CHANCE}"] = mean(
+        shares, clusters=owners, resamples=told.resamples, seed=told.seed
     )
+    return found
+
+
+def _flagged_documents(text: Tokenised, running: Running, first: Offsets) -> tuple[Offsets, int]:
+    """The first flagged unit of each document with marks, and how many have none."""
+    assert text.marks is not None
+    flagged = np.flatnonzero(first < NEVER)
+    owners, at = np.unique(running.units.documents[flagged], return_index=True)
+    marked = [d for d, _ in _marked(text.documents[:-1], text.documents[1:], text.marks)]
+    found = flagged[at[np.isin(owners, marked)]]
+    return found, len(marked) - len(found)
+
+
+def _in_documents(
+    told: Told, text: Tokenised, running: Running, first: Offsets, inside: Flags, units: Offsets
+) -> dict[str, Estimate]:
+    """Whether the first flag of each flagged document is in a marked segment, and how much of the
+    document's text is.
+    """
+    numbers, owners = running.units.documents[units], told.documents[units]
+    hits = inside[running.units.starts[units] + first[units] - 1].astype(float)
+    begins, ends = text.documents[numbers], text.documents[numbers + 1]
+    shares = np.array([inside[b:e].mean() for b, e in zip(begins, ends, strict=True)])
+    metric = "first_flag_in_marked_segment"
+    return {
+        metric: share_of(hits, clusters=owners),
+        f"{metric}_{CHANCE}": mean(
+            shares, clusters=owners, resamples=told.resamples, seed=told.seed
+        ),
+    }
 
 
 def _marked(starts: Offsets, ends: Offsets, marks_M2: Offsets) -> Iterator[tuple[int, Offsets]]:
@@ -108,22 +141,3 @@ def _flags(text: Tokenised) -> tuple[Flags, Flags]:
     for at, _ in _marked(begins, ends, text.marks):
         inside[begins[at] : ends[at]] = True
     return marked, inside
-
-
-def _in_marked_segment(text: Tokenised, running: Running, first: Offsets) -> tuple[list[bool], int]:
-    """Of each flagged document with marks, whether its first flag is in a marked segment; and
-    how many were not flagged.
-    """
-    assert text.marks is not None
-    _, inside = _flags(text)
-    flagged = np.flatnonzero(first < NEVER)
-    owners = running.units.documents[flagged]
-    found, missed = [], 0
-    for d, _ in _marked(text.documents[:-1], text.documents[1:], text.marks):
-        at = int(np.searchsorted(owners, d))
-        if at < len(owners) and owners[at] == d:
-            unit = flagged[at]
-            found.append(bool(inside[running.units.starts[unit] + first[unit] - 1]))
-        else:
-            missed += 1
-    return found, missed

@@ -5,15 +5,15 @@ Legend: U units, S shares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from valence.data import VERDICT, Evidence, Findings, Measurement, Ranking, Series
 from valence.guide.verdict import Floats
-from valence.measure.calibration import auroc, auroc_value, brier, ece, reliability_series
-from valence.measure.statistics import Estimate, clustered, line
+from valence.measure.calibration import auroc, auroc_difference, brier, ece, reliability_series
+from valence.measure.statistics import Estimate, line, nothing
 from valence.pack.ragged import Offsets
 from valence.pack.tokenised import Flags
 
@@ -21,8 +21,8 @@ CONSTANT = "constant"
 """Mode of what always says the share of good units in training text."""
 PREFIX = "prefix"
 """Kind of the series of AUROC by share of text."""
-MOST_RESAMPLES = 200
-"""A resample sorts all verdicts, and held-out text has tens of thousands."""
+FEWEST = 10
+"""Documents of either kind that an area stands on where most units are left out."""
 
 
 def tokens_at(share: float, sizes: Offsets) -> Offsets:
@@ -134,9 +134,10 @@ def _scores(told: Told, probabilities: Floats, read: Flags) -> dict[str, Estimat
 def cut_findings(told: Told, cut: int, said: Mapping[str, tuple[Floats, Floats]]) -> Findings:
     """AUROC after `cut` tokens and at the end, of the same units, and the second minus the first.
 
-    `said` has for each judge both probabilities [U] of the units that are longer than `cut`.
-    The founding experiments judged at 200 tokens (Soatto et al. 2023, arXiv
-    2305.18449); what they could not see is the difference.
+    `said` has for each judge both probabilities [U] of the units that are longer than `cut`. Where
+    the good or the bad ones are of fewer than `FEWEST` documents there is no value: an area of a
+    handful of pairs is 0 or 1 by luck. The founding experiments judged at 200 tokens (Soatto et
+    al. 2023, arXiv 2305.18449); what they could not see is the difference.
     """
     rows: list[Measurement] = []
     for judge, (early, whole) in said.items():
@@ -144,18 +145,13 @@ def cut_findings(told: Told, cut: int, said: Mapping[str, tuple[Floats, Floats]]
         failures = int((~read).sum())
         good, documents = told.good[read], told.documents[read]
         early, whole = early[read], whole[read]
-        resamples = min(told.resamples, MOST_RESAMPLES)
-        for name, probabilities in {f"{cut}tokens": early, f"{cut}tokens-whole": whole}.items():
-            area = auroc(probabilities, good, clusters=documents)
-            rows.append(told.row(area, judge, f"verdict_auroc@{name}", failures))
-        gain = clustered(_gain(early, whole, good), documents, resamples=resamples, seed=told.seed)
-        rows.append(told.row(gain, judge, f"verdict_auroc@{cut}tokens-gain", failures))
+        estimates = {
+            "": auroc(early, good, clusters=documents),
+            "-whole": auroc(whole, good, clusters=documents),
+            "-gain": auroc_difference(whole, early, good, clusters=documents),
+        }
+        few = min(len(np.unique(documents[kind])) for kind in (good, ~good)) < FEWEST
+        for name, estimate in estimates.items():
+            shown = nothing(len(good)) if few else estimate
+            rows.append(told.row(shown, judge, f"verdict_auroc@{cut}tokens{name}", failures))
     return Findings(rows=tuple(rows))
-
-
-def _gain(early: Floats, whole: Floats, good: Flags) -> Callable[[Offsets], float | None]:
-    def statistic(index: Offsets) -> float | None:
-        first, second = (auroc_value(each[index], good[index]) for each in (early, whole))
-        return None if first is None or second is None else second - first
-
-    return statistic

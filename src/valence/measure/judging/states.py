@@ -1,6 +1,8 @@
 """States after EOS: one pass over text with side branches wherever a verdict is asked for.
 
-The text stands without control tokens, which would give the verdict away.
+The text stands without control tokens, which would give the verdict away. Where a model cannot
+read branches beside the text, or not beside as much of it, each is read in a row of its own:
+right as well, and slower by as many branches as a text has.
 
 Legend: B rows, T tokens of a row, F branches, D hidden size.
 """
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from valence.guide.verdict import Floats, Judges
+from valence.measure.judging.branching import apart, fits_beside, room_beside
 from valence.model import Checkpoint, backbone, end_ids, start_ids
 from valence.pack import Tokenised, positions_and_mask
 from valence.pack.branches import (
@@ -74,15 +77,24 @@ class Reader:
         rows = rows_with_branches(
             text, units, branches, start_ids=starts, eos_id=eos_id, window=self.window
         )
-        batches = list(_batches(sorted(rows, key=lambda row: len(row.ids))))
-        for number, batch in enumerate(batches, start=1):
-            states = self._forward(batch, eos_id)
+        room = room_beside(self.checkpoint.model)
+        beside, plain = [], []
+        for row in rows:
+            if fits_beside(row, room):
+                beside.append(row)
+            else:
+                plain += apart(row)
+        batches = [(batch, True) for batch in _batches(beside)]
+        batches += [(batch, False) for batch in _batches(plain)]
+        for number, (batch, branched) in enumerate(batches, start=1):
+            states = self._forward(batch, eos_id, branched)
             yield states, np.concatenate([row.branches for row in batch])
             if self.on_progress is not None:
                 self.on_progress(number, len(batches))
 
     @torch.inference_mode()
-    def _forward(self, rows: Sequence[BranchRow], eos_id: int) -> torch.Tensor:
+    def _forward(self, rows: Sequence[BranchRow], eos_id: int, branched: bool) -> torch.Tensor:
+        """States of the branches; only rows that are `branched` need masks."""
         model = self.checkpoint.model
         shape = (len(rows), max(len(row.ids) for row in rows))
         ids, forks = np.full(shape, eos_id, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
@@ -93,22 +105,23 @@ class Reader:
             documents[at, : len(row.ids)] = 0
         device = model.device
         forks_BT = torch.from_numpy(forks).to(device)
-        positions_BT, mask = positions_and_mask(torch.from_numpy(documents).to(device), forks_BT)
+        given: dict[str, torch.Tensor] = {}
+        if branched:
+            given["position_ids"], given["attention_mask"] = positions_and_mask(
+                torch.from_numpy(documents).to(device), forks_BT
+            )
         with autocast(self.precision, device):
             hidden_BTD = backbone(model)(
-                input_ids=torch.from_numpy(ids).to(device),
-                attention_mask=mask,
-                position_ids=positions_BT,
-                use_cache=False,
+                input_ids=torch.from_numpy(ids).to(device), use_cache=False, **given
             ).last_hidden_state
         states_FD: torch.Tensor = hidden_BTD[forks_BT].float()
         return states_FD
 
 
 def _batches(rows: Sequence[BranchRow]) -> Iterator[list[BranchRow]]:
-    """Rows in ascending length, as many together as make `ROW_TOKENS` tokens."""
+    """Rows from the shortest on, as many together as make `ROW_TOKENS` tokens."""
     batch: list[BranchRow] = []
-    for row in rows:
+    for row in sorted(rows, key=lambda row: len(row.ids)):
         if batch and (len(batch) + 1) * len(row.ids) > ROW_TOKENS:
             yield batch
             batch = []

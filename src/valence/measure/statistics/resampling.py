@@ -1,4 +1,7 @@
-"""Any statistic of items, with a bootstrap interval over clusters of them."""
+"""Any statistic of items, with a bootstrap interval over clusters of them.
+
+Legend: N items, G clusters, R resamples, K statistics.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 
 from valence.measure.statistics.estimate import (
     UNKNOWN,
@@ -16,13 +19,17 @@ from valence.measure.statistics.estimate import (
     Interval,
     estimated,
     nothing,
+    numbered,
 )
-from valence.measure.statistics.intervals import student_quantile
+from valence.measure.statistics.intervals import draws, student_quantile
+from valence.measure.statistics.shares import exact_interval
 
 MOST_LEFT_OUT = 100
 """Parts of the clusters that are left out in turn, to see how skewed the statistic is."""
 
 Statistic = Callable[[Integers], float | None]
+Drawn = Callable[[Integers], Sequence[float | None]]
+"""How often each item was drawn [N] to statistics of these [K], None for what has no value."""
 
 
 def clustered(statistic: Statistic, clusters: Integers, *, resamples: int, seed: int) -> Estimate:
@@ -81,3 +88,47 @@ def _bca(value: float, seen: Floats, without: Floats, groups: int) -> Interval:
     low, high = np.quantile(seen, ends)
     # Ends that meet, where nearly all resamples say the same, would claim certainty.
     return (float(low), float(high)) if low < high else UNKNOWN
+
+
+def shares_together(
+    statistics: Drawn, clusters: Integers, counts: Sequence[int], *, resamples: int, seed: int
+) -> list[Estimate]:
+    """Statistics between 0 and 1 of the same items, with intervals over clusters [N] of them.
+
+    Whatever they stand on, such as a threshold, is to be found by `statistics` from what was
+    drawn: then the intervals hold how uncertain that is. They are normal on the logit scale, by
+    the standard deviation of resamples and Student's t; that of a statistic of 0 or 1 is the
+    exact one of so many clusters. `counts` [K] are those of the estimates. There is no interval
+    of one cluster, or where a statistic is the same in all resamples.
+
+    Of the recall at a threshold that other items give it covers 96 to 99%, of 60 and more
+    documents at most 98%: the BCa interval of `clustered` covers 90 to 95%.
+    """
+    numbers, groups = numbered(clusters, len(clusters))
+    values = statistics(np.ones(len(clusters), dtype=np.int64))
+    if groups < 2:
+        seen_RK = np.zeros((0, len(values)))
+    else:
+        drawn_RG = draws(groups, resamples, seed).astype(np.int64)
+        found = [statistics(drawn_G[numbers]) for drawn_G in drawn_RG]
+        seen_RK = np.array(found, dtype=np.float64)  # None becomes NaN.
+    return [
+        nothing(count)
+        if value is None
+        else estimated(value, _between(value, seen_R, groups), count)
+        for value, seen_R, count in zip(values, seen_RK.T, counts, strict=True)
+    ]
+
+
+def _between(value: float, seen_R: Floats, groups: int) -> Interval:
+    """Interval of a statistic between 0 and 1 from what it is in resamples, NaN for nothing."""
+    if groups < 2:
+        return UNKNOWN
+    if value in (0.0, 1.0):
+        return exact_interval(value * groups, groups)
+    known = seen_R[~np.isnan(seen_R)]
+    error = float(known.std(ddof=1)) if len(known) > 1 else 0.0
+    if error <= 0:
+        return UNKNOWN
+    away = student_quantile(groups) * error / (value * (1 - value))
+    return float(expit(logit(value) - away)), float(expit(logit(value) + away))
