@@ -78,7 +78,8 @@ class Reader:
             text, units, branches, start_ids=starts, eos_id=eos_id, window=self.window
         )
         room = room_beside(self.checkpoint.model)
-        beside, plain = [], []
+        beside: list[BranchRow] = []
+        plain: list[BranchRow] = []
         for row in rows:
             if fits_beside(row, room):
                 beside.append(row)
