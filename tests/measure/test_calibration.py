@@ -234,6 +234,19 @@ def test_the_calibration_error_of_a_calibrated_model_is_about_none() -> None:
     assert np.mean(np.array(found) == 0) > 0.2
 
 
+def test_where_nothing_varies_or_too_little_is_there_nothing_is_certain() -> None:
+    all_good = ece([0.3] * 50, [True] * 50, seed=0)
+    assert (all_good.value, all_good.low, all_good.high) == (pytest.approx(0.7), None, None)
+    tiny = ece([2.7e-8] * 50, [False] * 50, seed=0)
+    assert tiny.low is None
+    few = ece(np.linspace(0.1, 0.9, 20), np.arange(20) % 2 == 0, seed=0)
+    assert (few.value, few.count) == (None, 20)
+    documents = np.repeat(np.arange(10), 30)
+    rng = np.random.default_rng(0)
+    said = rng.random(300)
+    assert ece(said, rng.random(300) < said, clusters=documents, seed=0).value is None
+
+
 def test_a_large_calibration_error_is_the_plain_one() -> None:
     rng = np.random.default_rng(0)
     said = np.full(20_000, 0.9) + rng.normal(0, 0.01, 20_000)

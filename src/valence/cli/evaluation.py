@@ -36,7 +36,10 @@ def measure_command(
     out_dir: OutOption = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="What to measure: a YAML file with `sample` and `measure`."),
+        typer.Option(
+            "--recipe",
+            help="What to measure: a YAML file with `sample` and `measure`, or a packaged recipe.",
+        ),
     ] = None,
     scorers: Annotated[
         list[str] | None,
@@ -85,7 +88,7 @@ def measure_command(
         return
     from valence.recipe import EvaluationRecipe, build_part, override, read_tree
 
-    tree: dict[str, Any] = {} if recipe is None else read_tree(recipe)
+    tree, where = ({}, "command line") if recipe is None else read_tree(recipe)
     sample, measure = tree.setdefault("sample", {}), tree.setdefault("measure", {})
     tree["models"] = _named(models)
     tree.setdefault("name", "-".join(tree["models"])[:60])
@@ -115,7 +118,7 @@ def measure_command(
     override(tree, overrides or [])
     check_flags(resume, overwrite)
     evaluate_and_print(
-        build_part(EvaluationRecipe, tree, where=recipe or "command line"),
+        build_part(EvaluationRecipe, tree, where=where),
         out_dir, resume, overwrite, dry_run,
     )  # fmt: skip
 

@@ -33,7 +33,7 @@ from valence.measure.statistics.estimate import (
     numbered,
     sums_by,
 )
-from valence.measure.statistics.intervals import TAIL
+from valence.measure.statistics.intervals import ROUNDING, TAIL
 
 __all__ = [
     "Alarm",
@@ -148,7 +148,7 @@ def ece(
     sums_GB = sums_by(owners * filled + numbers, residual_N, groups * filled)
     sums_GB = sums_GB.reshape(groups, filled) / count * np.sqrt(having_B / (having_B - 1))
     covariance_BB = sums_GB.T @ sums_GB
-    if np.trace(covariance_BB) <= 0:
+    if np.trace(covariance_BB) <= ROUNDING**2:
         return estimated(float(np.abs(gaps_B).sum()), UNKNOWN, count)
     value, interval = _inverted(gaps_B, covariance_BB, seed)
     return estimated(value, interval, count)

@@ -83,30 +83,29 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return found
 
 
-def read_tree(source: str | Path) -> dict[str, Any]:
-    """The plain data of a YAML file; raises `MissingFileError` and `RecipeError`."""
-    if not Path(source).is_file():
-        raise MissingFileError("no such file", where=str(source), fix="Give a YAML file.")
-    return _parse(_read(Path(source)), str(source))
+def read_tree(source: str | Path) -> tuple[dict[str, Any], str]:
+    """The plain data of a YAML file, or of a packaged recipe by its name, and what it is called.
+
+    Raises `MissingFileError` and `RecipeError`.
+    """
+    path, packaged = Path(source), packaged_recipes()
+    if path.is_file():
+        return _parse(_read(path), str(path)), str(path)
+    if str(source) in packaged:
+        where = f"recipe `{source}`"
+        return _parse(packaged[str(source)], where), where
+    raise MissingFileError(
+        "no such recipe",
+        where=str(source),
+        fix=f"Give a YAML file, or one of the recipes in the package: {', '.join(packaged)}.",
+    )
 
 
 def load_any(source: str | Path, overrides: Sequence[str] = ()) -> AnyRecipe:
     """What is in a YAML file or a packaged recipe: a run, a suite of runs (it has `runs`), or an
     evaluation (its `models` are directories). Raises `MissingFileError` and `RecipeError`.
     """
-    path = Path(source)
-    packaged = packaged_recipes()
-    if path.is_file():
-        text, where = _read(path), str(path)
-    elif str(source) in packaged:
-        text, where = packaged[str(source)], f"recipe `{source}`"
-    else:
-        raise MissingFileError(
-            "no such recipe",
-            where=str(source),
-            fix=f"Give a YAML file, or one of the recipes in the package: {', '.join(packaged)}.",
-        )
-    tree = _parse(text, where)
+    tree, where = read_tree(source)
     override(tree, overrides)
     if "runs" in tree:
         return build_part(SuiteRecipe, tree, where=where)
