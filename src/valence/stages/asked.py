@@ -9,16 +9,22 @@ from valence.measure.harness import check_harness
 from valence.recipe import MeasureRecipe
 
 
-def check_asked(measure: MeasureRecipe, modes: Iterable[str]) -> None:
-    """Raise `RecipeError` for a mode that is none of the models' `modes`, and `MissingExtraError`.
+def check_asked(
+    measure: MeasureRecipe, modes: Iterable[str], *, others: Iterable[str] = ()
+) -> None:
+    """Raise `RecipeError` for a mode that is none, or if none is one of the models' `modes`, and
+    `MissingExtraError`.
 
-    A mode that some of the models have is measured for these.
+    A mode that some of the models have is measured for these. `others` are modes too, which none
+    of the models has: runs of a suite share what they ask for.
     """
     known = list(dict.fromkeys(modes))
-    unknown = [mode for mode in measure.modes or () if mode not in known]
-    if unknown:
+    asked = measure.modes or ()
+    unknown = [mode for mode in asked if mode not in (*known, *others)]
+    missing = unknown or (asked if not set(asked) & set(known) else ())
+    if missing:
         raise RecipeError(
-            f"no model has the mode{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}",
+            f"no model has the mode{'s' if len(missing) > 1 else ''} {', '.join(missing)}",
             where="measure.modes",
             fix=f"The modes of these models are: {', '.join(known)}.",
         )

@@ -59,7 +59,8 @@ def check_early(recipe: Recipe) -> None:
                 create_model(settings.model, recipe.tokenizer.vocab_size, 0, recipe.seed)
         else:
             _check_base(recipe, settings)
-    check_asked(recipe.measure, modes)
+    others = (*modes_of(None), *modes_of(_named(recipe.control)))
+    check_asked(recipe.measure, modes, others=others)
 
 
 def _named(control: ControlRecipe) -> ControlScheme:
