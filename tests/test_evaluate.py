@@ -15,8 +15,9 @@ from valence.data import Findings
 from valence.errors import MissingExtraError, RecipeError
 from valence.evaluate import evaluate
 from valence.model import load_tokenizer, text_ids
-from valence.recipe import EvaluationRecipe, build_part
+from valence.recipe import EvaluationRecipe, Recipe, build_part, build_recipe
 from valence.run import Result
+from valence.stages.early import check_early
 from valence.stages.evaluation import check_models
 
 RUNNER = CliRunner()
@@ -317,6 +318,22 @@ def test_a_mode_that_only_some_models_have_is_measured_for_these(
     plain["models"].pop("ours")
     with pytest.raises(RecipeError, match="no model has the mode good"):
         check_models(build_part(EvaluationRecipe, plain, where="test"))
+
+
+def test_runs_of_a_suite_share_the_modes_that_they_ask_for() -> None:
+    def asked(*modes: str) -> Recipe:
+        return build_recipe(
+            {
+                "name": "one",
+                "models": {"mle": {"objective": "mle"}},
+                "measure": {"modes": modes, "metrics": {"harm": {"scorer": "pep8"}}},
+            }
+        )
+
+    check_early(asked("none", "good"))
+    for modes in (("good",), ("none", "god")):
+        with pytest.raises(RecipeError, match="no model has the mode go"):
+            check_early(asked(*modes))
 
 
 def test_a_prompt_and_what_is_before_it_need_room_too(
