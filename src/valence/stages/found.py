@@ -15,6 +15,8 @@ from valence.recipe import MeasureRecipe
 from valence.stages.context import Workspace
 from valence.store import read_json, write_json
 
+METHODS = 2
+"""Raised when a measure finds another number than before of the same inputs."""
 EVIDENCE = "evidence.json"
 """What the rows of a stage stand on, item by item."""
 
@@ -47,8 +49,8 @@ class FindingStages:
         title: str,
         make: Callable[[Work], Findings],
     ) -> Findings:
-        """What a measure finds, or found before with the same inputs."""
-        with self.space.stage(name, inputs, title) as stage:
+        """What a measure finds, or found before with the same inputs and by the same methods."""
+        with self.space.stage(name, {**inputs, "methods": METHODS}, title) as stage:
             if stage is not None:
                 found = make(stage)
                 write_json(stage.work / "measurements.json", [asdict(row) for row in found.rows])
