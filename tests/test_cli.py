@@ -805,7 +805,7 @@ def start(place: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not ready():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end

@@ -64,7 +64,7 @@ def entries(run: Path) -> list[dict[str, Any]]:
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not ready():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end
@@ -140,7 +140,8 @@ def assert_ends_with_one_message(place: Path, wrong: str, says: str) -> None:
     assert out == ""
     assert err.count(OURS) == err.count(says) == 1, err
     assert "[rank" not in err  # No traceback of ours.
-    assert time.monotonic() - started < 60
+    # It ends by itself; how soon is for the machine to say.
+    assert time.monotonic() - started < 300
 
 
 @pytest.mark.slow
