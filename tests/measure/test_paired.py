@@ -100,6 +100,12 @@ def test_two_judges_of_the_same_units_are_compared_over_documents() -> None:
     found = less(*judges, resamples=100, seed=0)
     expected = auroc_difference(judges[0].scores, judges[1].scores, truth, clusters=documents)
     assert found is not None and found.estimate == expected
+    known = [
+        Evidence(model="ours", mode=mode, seed=0, items=judge)
+        for mode, judge in zip(("verdict", "linear"), judges, strict=True)
+    ]
+    (row,) = differences(known, resamples=100)
+    assert (row.mode, row.metric) == ("verdict", "verdict_auroc minus linear of ours")
 
 
 def test_a_pairing_knows_what_two_have_in_common() -> None:

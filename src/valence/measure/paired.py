@@ -108,7 +108,9 @@ def differences(
             continue
         found = less(one.items, other.items, resamples=resamples, seed=one.seed)
         if found is not None:
-            against = named(other.model, other.mode)
+            judged = isinstance(other.items, Ranking)
+            who = (other.model, other.mode)
+            against = f"{other.mode} of {other.model}" if judged else named(*who)
             yield found.estimate.measurement(
                 model=one.model,
                 mode=one.mode,

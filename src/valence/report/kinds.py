@@ -78,7 +78,7 @@ KINDS: dict[str, Kind] = {
         x="share of the text that was read",
         y="share of bad text flagged",
         caption="How much of the bad text is flagged by then, by a running verdict whose"
-        " threshold was set on good training text.",
+        " threshold was set on good text of other documents.",
         x_is_share=True,
     ),
     "reliability": Kind(
