@@ -195,7 +195,7 @@ def _credit(beats: bool, comparison: Comparison) -> str:
         if beats
         else "no effect of feedback beyond that of control tokens is shown"
     )
-    return f"{said}: {verdict(comparison)}."
+    return f"{said}; {verdict(comparison)}."
 
 
 def conclude_evaluation(
