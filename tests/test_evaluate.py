@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import yaml
 from typer.testing import CliRunner
 
 from valence.cli import app
-from valence.data import Findings
+from valence.data import Evidence, Findings, Items, Ranking
 from valence.errors import MissingExtraError, RecipeError
 from valence.evaluate import evaluate
 from valence.model import load_tokenizer, text_ids
-from valence.recipe import EvaluationRecipe, Recipe, build_part, build_recipe
+from valence.recipe import EvaluationRecipe, Recipe, build_part, build_recipe, load_any
 from valence.run import Result
 from valence.stages.early import check_early
 from valence.stages.evaluation import check_models
+from valence.stages.found import read_evidence
+from valence.store import write_json
 
 RUNNER = CliRunner()
 HARM = {"harm": {"scorer": "pep8-local", "scale": -1000, "weight": "chars"}}
@@ -120,6 +123,28 @@ def test_models_meet_on_the_same_prompts(evaluation: Result) -> None:
     }
     assert "loss_per_text_token minus ours in bad mode" not in metrics
     assert any("on the same" in sentence for sentence in evaluation.conclusions.overall)
+
+
+def test_what_numbers_stand_on_is_read_again_as_it_was(evaluation: Result) -> None:
+    recipe = load_any(evaluation.path / "evaluation.yaml")
+    assert isinstance(recipe, EvaluationRecipe)
+    again = evaluate(recipe, evaluation.path)
+    assert again.findings.evidence == evaluation.findings.evidence
+    assert evaluation.findings.evidence and again.conclusions == evaluation.conclusions
+
+
+def test_evidence_travels_through_json(tmp_path: Path) -> None:
+    known = [
+        Evidence(model="m", mode="none", seed=0, items=items)
+        for items in (
+            Items(metric="a", names=("x", "y"), tops=(1.0, 0.0), bottoms=(1.0, 1.0), share=True),
+            Items(metric="b", names=("x",), tops=(2.5,), bottoms=(3.0,), clusters=("c",)),
+            Ranking(metric="r", clusters=("c", "d"), truth=(True, False), scores=(0.5, 0.25)),
+        )
+    ]
+    write_json(tmp_path / "evidence.json", [asdict(each) for each in known])
+    assert list(read_evidence(tmp_path / "evidence.json")) == known
+    assert list(read_evidence(tmp_path / "none.json")) == []
 
 
 def test_samples_are_kept_with_their_prompts_and_scored_again_without_writing(

@@ -61,7 +61,7 @@ class FindingStages:
         return Findings(
             rows=tuple(Measurement(**row) for row in read_json(folder / "measurements.json")),
             series=tuple(read_series(row) for row in read_json(folder / "series.json")),
-            evidence=tuple(_read_evidence(folder / EVIDENCE)),
+            evidence=tuple(read_evidence(folder / EVIDENCE)),
         )
 
     def key(self, name: str) -> str:
@@ -78,7 +78,8 @@ def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in plain.items()}
 
 
-def _read_evidence(path: Path) -> Iterator[Evidence]:
+def read_evidence(path: Path) -> Iterator[Evidence]:
+    """What numbers of a stage stand on, from its file; nothing where it kept none."""
     if not path.is_file():
         return  # Measured before evidence was kept: it is compared as two values apart.
     for plain in read_json(path):
